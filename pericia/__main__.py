@@ -1,0 +1,5 @@
+"""`python -m pericia` is the command `pericia`."""
+
+from pericia.cli import main
+
+main()

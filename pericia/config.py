@@ -1,0 +1,210 @@
+"""Every knob of pericia.yaml, with its range, its default and the reason for it.
+
+`load_config` reports all faults of a file at once, each with the path of its key. Paths in the file are
+relative to the folder in which it lies.
+"""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pericia.errors import ConfigError
+
+ARM_NAMES = ("prompt", "few_shot", "rag", "fine_tuned", "rag_fine_tuned")
+
+
+def knob(default: Any, why: str, *, unit: str = "", **limits: Any) -> Any:
+    """Return a pydantic field that says its unit and the reason for its default."""
+    return Field(default, description=why, json_schema_extra={"unit": unit}, **limits)
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RetrievalConfig(Section):
+    chunk_tokens: int = knob(
+        200,
+        "MiniLM reads 256 tokens; room is left for the headings",
+        unit="tokens of the embedder",
+        ge=20,
+        le=2000,
+    )
+    top_k: int = knob(5, "what the bundled model was trained to read", unit="passages", ge=1, le=50)
+    candidates: int = knob(
+        50, "fewer candidates a leg make fusion unstable", unit="chunks a leg", ge=1, le=1000
+    )
+    context_tokens: int = knob(
+        1500,
+        "leaves half of a 4k context for examples and answer",
+        unit="tokens of the model",
+        ge=50,
+        le=200_000,
+    )
+    legs: Literal["hybrid", "dense", "lexical", "auto"] = knob(
+        "auto", "measures each leg on development questions; without any, both are fused"
+    )
+    language: str = knob("auto", "the stop words and stems: en, es, pt, bg, or auto per document")
+    refuse_below: float = knob(
+        0.25,
+        "a careful constant until calibrated on unanswerable questions",
+        unit="share of the question's rare words",
+        ge=0,
+        le=1,
+    )
+    page_password: str = knob("", "opens encrypted PDFs")
+
+
+class TrainConfig(Section):
+    method: Literal["lora", "qlora", "full"] = knob(
+        "lora", "fastest on a CPU; qlora saves memory, never time there"
+    )
+    rank: int = knob(
+        16,
+        "the QLoRA paper found rank hardly matters once all layers are hit",
+        unit="LoRA rank",
+        ge=1,
+        le=512,
+    )
+    alpha: int = knob(32, "twice the rank, as most recipes", unit="LoRA alpha", ge=1, le=1024)
+    dropout: float = knob(0.05, "a little, because data sets are small", ge=0, le=0.9)
+    learning_rate: float = knob(
+        2e-4, "LoRA needs ten times the rate of full fine-tuning", gt=0, le=1
+    )
+    epochs: int | Literal["auto"] = knob("auto", "OpenAI's rule: few rows are read more often")
+    batch_size: int = knob(8, "examples an optimiser step", unit="examples", ge=1, le=1024)
+    max_tokens: int = knob(
+        1024,
+        "longer rows are refused above the stated share, never cut in silence",
+        unit="tokens",
+        ge=32,
+        le=200_000,
+    )
+    truncated_share: float = knob(
+        0.05, "more than this and the data need other settings", unit="share of rows", ge=0, le=1
+    )
+    validation_share: float = knob(
+        0.1, "chooses the best checkpoint", unit="share of source documents", gt=0, lt=0.9
+    )
+    warmup: float = knob(0.1, "steady start for small data", unit="share of steps", ge=0, lt=1)
+    seed: int = knob(42, "the same data and seed give the same adapter on a CPU", ge=0)
+
+
+class PriceConfig(Section):
+    token_in: float = knob(0.0, "hosted models ask for it", unit="USD a million tokens", ge=0)
+    token_out: float = knob(0.0, "hosted models ask for it", unit="USD a million tokens", ge=0)
+    machine_hour: float = knob(0.0, "own machines cost time", unit="USD an hour", ge=0)
+    person_hour: float = knob(0.0, "somebody makes the examples", unit="USD an hour", ge=0)
+    data_hours: float = knob(0.0, "spent on examples so far", unit="hours", ge=0)
+
+
+class EvaluateConfig(Section):
+    arms: tuple[Literal["prompt", "few_shot", "rag", "fine_tuned", "rag_fine_tuned"], ...] = knob(
+        ARM_NAMES, "the five; advice to fine-tune is refused without its baselines", min_length=1
+    )
+    score: str = knob("token_f1", "the one score that carries a verdict, chosen before the run")
+    smallest_gain: float = knob(
+        0.05, "a smaller difference would change no decision", unit="of the score", gt=0, le=1
+    )
+    few_shot: int = knob(
+        3, "more examples cost tokens in every request", unit="examples", ge=1, le=64
+    )
+    max_new_tokens: int = knob(64, "short answers are asked for", unit="tokens", ge=1, le=8192)
+    seed: int = knob(7, "resampling and order of questions", ge=0)
+    prices: PriceConfig = PriceConfig()
+
+
+class UseConfig(Section):
+    goal: str = knob("", "what should get better; without it no advice to fine-tune")
+    data_change: Literal["never", "yearly", "monthly", "weekly", "daily"] = knob(
+        "yearly", "how often the facts change; often means that fine-tuning is a burden"
+    )
+    citations_required: bool = knob(False, "true leaves only arms that name their sources")
+    latency_limit_ms: float | None = knob(None, "slower arms are dropped", unit="ms, median", gt=0)
+    requests_per_month: int = knob(1000, "spreads the one-off costs", ge=1)
+
+
+class Config(Section):
+    """One industry: its documents, its questions and examples, the model, and how they are joined."""
+
+    name: str = knob(
+        "expert", "the model's name when served", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+    )
+    documents: tuple[str, ...] = knob((), "files and folders")
+    questions: str | None = knob(None, "held-out questions with reference answers, JSONL")
+    examples: str | None = knob(None, "solved examples to learn from, JSONL in OpenAI's chat shape")
+    model: str = knob("pericia-nano", "the bundled model needs no network")
+    embedder: str = knob("minilm", "the bundled embedder needs no network")
+    store: str = knob("lance", "embedded, on disk")
+    instruction: str = knob("Answer in as few words as you can.", "how every arm is told to answer")
+    use: UseConfig = UseConfig()
+    retrieval: RetrievalConfig = RetrievalConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+
+def load_config(path: Path) -> Config:
+    """Return the config of a YAML file.
+
+    Raises:
+        ConfigError: the file is missing, is no YAML, or has faults; all are listed with their keys.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(f"There is no config file '{path}'.", hint="Run: pericia init") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"'{path}' cannot be read: {error}.", hint="Give a text file in UTF-8."
+        ) from error
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "not readable as YAML"
+        raise ConfigError(
+            f"{path}{place}: {problem}.", hint="Mend the YAML; strings with ':' need quotes."
+        ) from error
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"{path}: expected keys with values, found {type(data).__name__}.",
+            hint="Run: pericia init",
+        )
+    return parse_config(data, str(path))
+
+
+def parse_config(data: dict[str, Any], name: str) -> Config:
+    """Return the config of a mapping; `name` stands in messages. Raises as `load_config`."""
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        faults = [_fault(item) for item in error.errors()]
+    lines = "\n".join(f"{name}: {fault}" for fault in faults)
+    raise ConfigError(
+        lines,
+        hint=f"Mend {'the key' if len(faults) == 1 else f'these {len(faults)} keys'}; every key is explained by: pericia init --explain",
+    )
+
+
+def _fault(item: Any) -> str:
+    path = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        near = get_close_matches(str(item["loc"][-1]), _known_keys(item["loc"][:-1]), n=1)
+        return f"unknown key '{path}'" + (f"; did you mean '{near[0]}'?" if near else ".")
+    return f"{path} is {item['input']!r}; {item['msg'][0].lower()}{item['msg'][1:]}."
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    section: type[BaseModel] = Config
+    for part in location:
+        annotation = section.model_fields[str(part)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        section = annotation
+    return list(section.model_fields)

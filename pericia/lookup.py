@@ -1,0 +1,40 @@
+"""Names to objects: the whole plug-in mechanism is a table `name -> "module:Object"` in each family."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+from pericia.errors import MissingExtraError, NotFoundError
+
+
+def load_object(table: Mapping[str, str], name: str, kind: str, extra: str = "") -> Any:
+    """Return the object that `table` names, importing its module now.
+
+    Raises:
+        NotFoundError: the name is not in the table; the hint gives near and all names.
+        MissingExtraError: the module needs a library that is not installed.
+    """
+    if name not in table:
+        raise unknown_name(kind, name, table)
+    module, _, attribute = table[name].partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        library = (error.name or "a library").partition(".")[0]
+        if library == "pericia":
+            raise
+        wanted = f"pericia[{extra}]" if extra else library
+        raise MissingExtraError(
+            f"The {kind} '{name}' needs '{library}', which is not installed.",
+            hint=f"Run: pip install '{wanted}'",
+        ) from error
+
+
+def unknown_name(kind: str, name: str, known: Mapping[str, object]) -> NotFoundError:
+    """Return the error for a name that does not exist, with the nearest name and the list."""
+    near = get_close_matches(name, known, n=1)
+    hint = f"Available: {', '.join(sorted(known))}."
+    if near:
+        hint = f"Did you mean '{near[0]}'? {hint}"
+    return NotFoundError(f"Unknown {kind} '{name}'.", hint=hint)

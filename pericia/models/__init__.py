@@ -1,0 +1,52 @@
+"""Models: a prompt becomes a text. `quote` uses no language model; `local` any causal LM in this process."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from pericia.lookup import load_object
+from pericia.types import Generation, Message, Prompt
+
+
+class Model(Protocol):
+    name: str
+    context_tokens: int  # prompt and answer together
+
+    def generate(
+        self,
+        prompt: Prompt,
+        *,
+        max_new_tokens: int,
+        adapter: Path | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Generation:
+        """Return the greedy answer; with an `adapter` folder, of the base with that adapter on.
+
+        `on_text` receives the answer piece by piece while it grows.
+
+        Raises:
+            InputError: prompt and answer do not fit `context_tokens`. ModelError: the model failed.
+        """
+        ...
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Return the length of a chat as the model sees it, template included."""
+        ...
+
+
+MODELS = {
+    "quote": "pericia.models.quote:load_quote",
+    "pericia-nano": "pericia.models.local:load_bundled",
+}
+
+
+def load(name: str) -> Model:
+    """Return a model: a name of `MODELS`, a folder, or a hub name.
+
+    Raises:
+        NotFoundError: the folder holds no causal language model. ModelError: its files are damaged.
+    """
+    if name in MODELS:
+        model: Model = load_object(MODELS, name, "model")()
+        return model
+    return load_object({"local": "pericia.models.local:load_folder"}, "local", "model")(name)

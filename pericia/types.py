@@ -1,0 +1,316 @@
+"""The words of Pericia: one frozen dataclass for each thing that passes between two steps.
+
+Text positions are character offsets into `Document.text`; pages, lines, rows and ranks count from 1.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Role = Literal["system", "user", "assistant", "tool"]
+ChunkKind = Literal["text", "table", "summary"]
+BlockKind = Literal["heading", "paragraph", "row"]
+FinishReason = Literal["stop", "length"]
+ArmName = str
+Verdict = Literal["better", "worse", "not distinguishable"]
+
+
+# --- river 1: documents to cited answers -------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a span stands in its source, as a reader would look it up; None where it does not apply."""
+
+    page: int | None = None
+    line: int | None = None
+    sheet: str | None = None
+    cell: str | None = None  # "B7" or, for a whole row, "A7:F7"
+    box: tuple[float, float, float, float] | None = None  # left, bottom, right, top in PDF points
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A paragraph, heading or table row: `document.text[start:end]`, with its place and the headings above."""
+
+    start: int
+    end: int
+    kind: BlockKind
+    place: Place
+    headings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table kept as data. `cells[i][j]` stands in row `first_row + i` and column j of its sheet or page."""
+
+    name: str
+    columns: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+    first_row: int
+    place: Place = Place()
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One file as read: its whole text, the blocks that cover it in order, and what the reader left out."""
+
+    id: str
+    source: str
+    sha256: str
+    title: str
+    text: str
+    blocks: tuple[Block, ...]
+    tables: tuple[Table, ...] = ()
+    skipped: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A stretch of a document that is embedded and found as one: `document.text[start:end] == chunk.text`.
+
+    A chunk of kind `summary` is searched like the others and expands to its document; it is never cited.
+    """
+
+    id: str
+    document_id: str
+    source: str
+    text: str
+    start: int
+    end: int
+    place: Place
+    headings: tuple[str, ...] = ()
+    kind: ChunkKind = "text"
+    num_tokens: int = 0
+    language: str = "en"
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A chunk that a search brought back. `score` is the fused one; the legs are None where a leg did not find it."""
+
+    chunk: Chunk
+    rank: int
+    score: float
+    dense: float | None = None  # cosine, -1..1
+    lexical: float | None = None  # BM25, 0 upwards
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The passages that fit the budget, in the order in which the prompt numbers them from 1."""
+
+    passages: tuple[Passage, ...]
+    num_tokens: int = 0
+    num_dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a model is asked: the chat as sent, and the question and passages that it was made from."""
+
+    messages: tuple[Message, ...]
+    question: str
+    passages: tuple[Passage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    tokens_in: int = 0
+    tokens_out: int = 0
+    latency_ms: float = 0.0
+    first_token_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A model's reply to one prompt, without markers of the chat template."""
+
+    text: str
+    usage: Usage
+    finish_reason: FinishReason = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A numbered reference of an answer. `verified` is true only if the quote stands in the source as indexed."""
+
+    number: int
+    source: str
+    quote: str
+    verified: bool
+    page: int | None = None
+    line: int | None = None
+    cell: str | None = None
+    reason: str = ""  # why it is not verified
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the user reads. A refusal has no citations and `refused` true."""
+
+    text: str
+    citations: tuple[Citation, ...] = ()
+    refused: bool = False
+    usage: Usage = Usage()
+    passages: tuple[Passage, ...] = ()
+    finish_reason: FinishReason = "stop"
+
+
+# --- river 2: examples to adapters ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A solved conversation to learn from; `line` is where it stands in its file, `source` the document it is about."""
+
+    messages: tuple[Message, ...]
+    id: str
+    line: int
+    source: str = ""
+
+    @property
+    def question(self) -> str:
+        return next((m.content for m in reversed(self.messages) if m.role == "user"), "")
+
+    @property
+    def answer(self) -> str:
+        return next((m.content for m in reversed(self.messages) if m.role == "assistant"), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fault of the user's data, with the place and the mend. An `error` stops the run, a `warning` is counted."""
+
+    level: Literal["error", "warning"]
+    code: str
+    message: str
+    line: int | None = None
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Examples checked, without duplicates, split by source document; `sha256` identifies rows, order and split."""
+
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    sha256: str
+    findings: tuple[Finding, ...] = ()
+    num_duplicates: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A trained adapter in PEFT layout, as the registry keeps it; `manifest` is what its training recorded."""
+
+    id: str
+    path: str
+    base: str
+    kind: Literal["fine_tuned", "rag_fine_tuned"]
+    manifest: Mapping[str, object] = field(default_factory=dict)
+
+
+# --- river 3: questions to a recommendation --------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A held-out question. No `answers` means that the documents do not answer it and a refusal is right."""
+
+    id: str
+    text: str
+    answers: tuple[str, ...]
+    sources: tuple[str, ...] = ()
+    family: str = ""
+    kind: str = ""
+
+    @property
+    def answerable(self) -> bool:
+        return bool(self.answers)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One question under one arm: what was asked, answered, scored and spent."""
+
+    question_id: str
+    arm: ArmName
+    answer: Answer
+    scores: Mapping[str, float]
+    prompt_sha256: str
+    outcome: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A mean over questions with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class ArmResult:
+    """What one arm reached on all questions. Costs are in the currency of the configured prices, 0 without prices."""
+
+    n: int
+    scores: Mapping[str, Score]
+    tokens_in: float  # mean a request
+    tokens_out: float
+    latency_ms_p50: float
+    latency_ms_p95: float
+    cost_per_request: float = 0.0
+    cost_one_off: float = 0.0
+    cost_per_correct: float | None = None
+    train_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The paired difference `a - b` of one score on the same questions; `p` is adjusted over all pairs (Holm)."""
+
+    a: ArmName
+    b: ArmName
+    score: str
+    difference: float
+    low: float
+    high: float
+    p: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """The advice. `arm` may also be one of `recommend.REFUSALS` such as "not enough questions to tell"."""
+
+    arm: str
+    rule: str
+    sentence: str
+    reasons: tuple[str, ...]
+    confidence: str
+    would_change: tuple[str, ...] = ()
+    next_step: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that a run found out; recomputed from the rows of its folder, never stored apart from them."""
+
+    arms: Mapping[ArmName, ArmResult]
+    pairs: tuple[Pair, ...]
+    recommendation: Recommendation
+    rows: tuple[Row, ...]
+    questions: tuple[Question, ...]
+    primary_score: str
+    detectable: float
+    facts: Mapping[str, object] = field(default_factory=dict)  # versions, hashes, seeds, hardware
