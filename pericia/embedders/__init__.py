@@ -32,10 +32,13 @@ class Embedder(Protocol):
 EMBEDDERS = {"minilm": "pericia.embedders.local:load_minilm"}
 
 
+_ANY_FOLDER = {"folder": "pericia.embedders.local:load_folder"}
+
+
 def load(name: str) -> Embedder:
     """Return the embedder of a name of `EMBEDDERS`, or a sentence-transformers folder or hub name."""
     if name in EMBEDDERS:
         embedder: Embedder = load_object(EMBEDDERS, name, "embedder")()
-        return embedder
-    open_folder = load_object({"local": "pericia.embedders.local:load_folder"}, "local", "embedder")
-    return open_folder(name)
+    else:
+        embedder = load_object(_ANY_FOLDER, "folder", "embedder")(name)
+    return embedder

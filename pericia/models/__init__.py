@@ -40,6 +40,9 @@ MODELS = {
 }
 
 
+_ANY_FOLDER = {"folder": "pericia.models.local:load_folder"}
+
+
 def load(name: str) -> Model:
     """Return a model: a name of `MODELS`, a folder, or a hub name.
 
@@ -48,5 +51,6 @@ def load(name: str) -> Model:
     """
     if name in MODELS:
         model: Model = load_object(MODELS, name, "model")()
-        return model
-    return load_object({"local": "pericia.models.local:load_folder"}, "local", "model")(name)
+    else:
+        model = load_object(_ANY_FOLDER, "folder", "model")(name)
+    return model
