@@ -1,0 +1,33 @@
+# The two commands: `make demo` and `make test`. Each does all its set-up by itself.
+PYTHON ?= python3
+BIN := .venv/bin
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: demo test format clean
+
+demo: .venv/installed
+	$(BIN)/pericia demo
+
+test: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --config importlinter.toml
+	$(BIN)/pytest
+
+format: .venv/installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# torch comes first and alone: pip then keeps the build that constraints.txt names.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Pericia needs Python 3.11 or newer"'
+	$(PYTHON) -m venv .venv
+	@echo "Installing into .venv (about two minutes, 2.5 GB)"
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv .pericia
