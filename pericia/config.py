@@ -4,9 +4,11 @@
 relative to the folder in which it lies.
 """
 
+import json
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -55,7 +57,7 @@ class RetrievalConfig(Section):
         ge=0,
         le=1,
     )
-    page_password: str = knob("", "opens encrypted PDFs")
+    pdf_password: str = knob("", "opens encrypted PDFs")
 
 
 class TrainConfig(Section):
@@ -204,7 +206,37 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     section: type[BaseModel] = Config
     for part in location:
         annotation = section.model_fields[str(part)].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        if not _is_section(annotation):
             return []
         section = annotation
     return list(section.model_fields)
+
+
+def render_config(chosen: Mapping[str, Any]) -> str:
+    """Return the text of a pericia.yaml in which every knob stands with its unit and the reason for its default.
+
+    Knobs of `chosen` (a nested mapping as in the file) are set; the others are comments that show the default.
+    """
+    header = "# Pericia's configuration. A line that begins with '#' shows a default; remove the '#' to set it.\n"
+    return header + "\n".join(_render_section(Config, chosen)) + "\n"
+
+
+def _render_section(section: type[BaseModel], chosen: Mapping[str, Any]) -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        value = chosen.get(name, field.default)
+        if _is_section(field.annotation):
+            lines = list(_render_section(field.annotation, chosen.get(name, {})))
+            mark = "" if name in chosen else "# "
+            yield ""
+            yield f"{mark}{name}:"
+            yield from (f"{mark}  {line}" if line else "" for line in lines)
+            continue
+        extra = field.json_schema_extra
+        unit = extra.get("unit") if isinstance(extra, dict) else ""
+        mark = "" if name in chosen else "# "
+        why = f"{field.description} ({unit})" if unit else field.description
+        yield f"{mark}{name}: {json.dumps(value, ensure_ascii=False)}  # {why}"
+
+
+def _is_section(annotation: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
