@@ -5,13 +5,13 @@ relative to the folder in which it lies.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pericia.errors import ConfigError
 
@@ -23,8 +23,25 @@ def knob(default: Any, why: str, *, unit: str = "", **limits: Any) -> Any:
     return Field(default, description=why, json_schema_extra={"unit": unit}, **limits)
 
 
+def _is_section(annotation: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _an_empty_section_has_defaults(cls, data: Any) -> Any:
+        """Read `retrieval:` with nothing but comments below it, which YAML gives as null."""
+        if not isinstance(data, dict):
+            return data
+        sections = {
+            name for name, field in cls.model_fields.items() if _is_section(field.annotation)
+        }
+        return {
+            key: {} if key in sections and value is None else value for key, value in data.items()
+        }
 
 
 class RetrievalConfig(Section):
@@ -186,7 +203,8 @@ def parse_config(data: dict[str, Any], name: str) -> Config:
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        faults = [_fault(item) for item in error.errors()]
+        first_of_each_key = {tuple(_key_path(i["loc"])): i for i in reversed(error.errors())}
+        faults = [_fault(item) for item in reversed(first_of_each_key.values())]
     lines = "\n".join(f"{name}: {fault}" for fault in faults)
     raise ConfigError(
         lines,
@@ -195,21 +213,33 @@ def parse_config(data: dict[str, Any], name: str) -> Config:
 
 
 def _fault(item: Any) -> str:
-    path = ".".join(str(part) for part in item["loc"])
+    location = item["loc"]
     if item["type"] == "extra_forbidden":
-        near = get_close_matches(str(item["loc"][-1]), _known_keys(item["loc"][:-1]), n=1)
+        near = get_close_matches(str(location[-1]), _section_at(location[:-1]).model_fields, n=1)
+        path = ".".join(map(str, location))
         return f"unknown key '{path}'" + (f"; did you mean '{near[0]}'?" if near else ".")
-    return f"{path} is {item['input']!r}; {item['msg'][0].lower()}{item['msg'][1:]}."
+    message = f"{item['msg'][0].lower()}{item['msg'][1:]}"
+    return f"{'.'.join(_key_path(location))} is {item['input']!r}; {message}."
 
 
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+def _key_path(location: Sequence[int | str]) -> Iterator[str]:
+    """Yield the parts of a location that stand in the file: pydantic adds names of union members."""
+    section: type[BaseModel] | None = Config
+    for part in location:
+        if section is None and not isinstance(part, int):
+            return
+        yield str(part)
+        field = section.model_fields.get(str(part)) if section else None
+        section = field.annotation if field and _is_section(field.annotation) else None
+
+
+def _section_at(location: Sequence[int | str]) -> type[BaseModel]:
     section: type[BaseModel] = Config
     for part in location:
         annotation = section.model_fields[str(part)].annotation
-        if not _is_section(annotation):
-            return []
-        section = annotation
-    return list(section.model_fields)
+        if _is_section(annotation):
+            section = annotation
+    return section
 
 
 def render_config(chosen: Mapping[str, Any]) -> str:
@@ -225,18 +255,13 @@ def _render_section(section: type[BaseModel], chosen: Mapping[str, Any]) -> Iter
     for name, field in section.model_fields.items():
         value = chosen.get(name, field.default)
         if _is_section(field.annotation):
-            lines = list(_render_section(field.annotation, chosen.get(name, {})))
-            mark = "" if name in chosen else "# "
             yield ""
-            yield f"{mark}{name}:"
-            yield from (f"{mark}  {line}" if line else "" for line in lines)
+            yield f"{name}:"
+            for line in _render_section(field.annotation, chosen.get(name, {})):
+                yield f"  {line}" if line else ""
             continue
         extra = field.json_schema_extra
         unit = extra.get("unit") if isinstance(extra, dict) else ""
         mark = "" if name in chosen else "# "
         why = f"{field.description} ({unit})" if unit else field.description
         yield f"{mark}{name}: {json.dumps(value, ensure_ascii=False)}  # {why}"
-
-
-def _is_section(annotation: Any) -> TypeGuard[type[BaseModel]]:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
