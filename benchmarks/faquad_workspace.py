@@ -1,0 +1,79 @@
+"""Write FaQuAD-pt as a Pericia workspace: passages as documents, train as examples, dev as held-out questions.
+
+    python benchmarks/faquad_workspace.py ../shared/data/faquad_pt /tmp/faquad
+    pericia run --config /tmp/faquad/pericia.yaml
+
+A family is a title of the set: its passages and questions stay together.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pericia.config import render_config
+
+
+def main(source: Path, folder: Path) -> None:
+    (folder / "documents").mkdir(parents=True, exist_ok=True)
+    examples: list[dict[str, Any]] = []
+    questions: list[dict[str, Any]] = []
+    for part in ("train", "dev"):
+        for number, (title, passage, asked) in enumerate(
+            passages(source / f"{part}.json"), start=1
+        ):
+            name = f"documents/{part}-{number:03d}-{slug(title)}.txt"
+            (folder / name).write_text(f"{title}\n\n{passage}\n", encoding="utf-8")
+            for item in asked:
+                answers = list(dict.fromkeys(answer["text"] for answer in item["answers"]))
+                if part == "train":
+                    turns = [("user", item["question"]), ("assistant", answers[0])]
+                    messages = [{"role": role, "content": text} for role, text in turns]
+                    examples.append({"messages": messages, "source": name})
+                else:
+                    questions.append(
+                        {
+                            "id": item["id"],
+                            "question": item["question"],
+                            "answers": answers,
+                            "sources": [name],
+                            "family": slug(title),
+                            "kind": "fact",
+                        }
+                    )
+    write_lines(folder / "examples.jsonl", examples)
+    write_lines(folder / "questions.jsonl", questions)
+    chosen = {
+        "name": "faquad",
+        "documents": ["documents"],
+        "questions": "questions.jsonl",
+        "examples": "examples.jsonl",
+        "model": "quote",
+        "use": {"goal": "right answers on university rules", "citations_required": True},
+        "retrieval": {"language": "pt"},
+    }
+    (folder / "pericia.yaml").write_text(render_config(chosen), encoding="utf-8")
+    print(f"{len(examples)} examples and {len(questions)} questions in {folder}")
+
+
+def passages(path: Path) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
+    """Yield title, passage and its questions, in the order of the file."""
+    for article in json.loads(path.read_text(encoding="utf-8"))["data"]:
+        for paragraph in article["paragraphs"]:
+            yield article["title"], paragraph["context"], paragraph["qas"]
+
+
+def slug(title: str) -> str:
+    return re.sub(r"\W+", "-", title.lower()).strip("-")[:40]
+
+
+def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
