@@ -3,7 +3,7 @@
 Text positions are character offsets into `Document.text`; pages, lines, rows and ranks count from 1.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -206,6 +206,51 @@ class Dataset:
     sha256: str
     findings: tuple[Finding, ...] = ()
     num_duplicates: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainEvent:
+    """One line of progress; `loss` and `validation_loss` where the step measured them."""
+
+    step: int
+    num_steps: int
+    loss: float | None = None
+    validation_loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledRow:
+    """One example as the model will be trained on it: `mask[i]` says whether token `ids[i]` counts in the loss.
+
+    `prompt_ids` is the same chat up to its last answer, rendered as it is for generation.
+    """
+
+    example: Example
+    ids: tuple[int, ...]
+    mask: tuple[bool, ...]
+    prompt_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """Everything that a training would do, before it does it: what the pre-flight judges and the trainer then takes."""
+
+    rows: tuple[LabelledRow, ...]
+    validation_rows: tuple[LabelledRow, ...]
+    num_too_long: int  # rows of more than `max_tokens`, left out whole: a cut answer would lose its end
+    stop_ids: frozenset[int]
+    decode: Callable[[Sequence[int]], str]
+    target_modules: tuple[str, ...]
+    hit_modules: tuple[str, ...]  # full names of the layers that the targets matched
+    num_layers: int
+    num_trainable: int
+    num_parameters: int
+    num_tokens_known: int  # of the tokenizer
+    num_embeddings: int
+    base_sha256: str
+    template_sha256: str
+    stop_sha256: str
+    unguarded_layers: tuple[str, ...] = ()  # 4-bit layers that an evaluation would spoil
 
 
 @dataclass(frozen=True, slots=True)

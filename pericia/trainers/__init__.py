@@ -1,29 +1,30 @@
-"""Trainers: a Dataset becomes an adapter folder in PEFT layout."""
+"""Trainers: a Dataset becomes an adapter folder in PEFT layout, in two steps: prepare, then train.
+
+Between the two stands the pre-flight, which looks at the prepared rows and layers and may refuse.
+"""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from pericia.config import TrainConfig
 from pericia.lookup import load_object
-from pericia.types import Dataset
-
-
-@dataclass(frozen=True, slots=True)
-class TrainEvent:
-    """One line of progress; `loss` and `validation_loss` where the step measured them."""
-
-    step: int
-    num_steps: int
-    loss: float | None = None
-    validation_loss: float | None = None
+from pericia.types import Dataset, Preparation, TrainEvent
 
 
 class Trainer(Protocol):
+    def prepare(self, dataset: Dataset, base: str, settings: TrainConfig) -> Preparation:
+        """Return the rows with their labels and what would be trained; loads no weights.
+
+        Raises:
+            NotFoundError, ModelError: the base model is missing or damaged. PreflightError: its chat template
+                cannot be used for training.
+        """
+        ...
+
     def train(
         self,
-        dataset: Dataset,
+        preparation: Preparation,
         base: str,
         settings: TrainConfig,
         folder: Path,
