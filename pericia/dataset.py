@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pericia.errors import InputError
+from pericia.examples import auto_epochs as auto_epochs
 from pericia.examples import read_examples as read_examples
 from pericia.examples import stop_at_errors as stop_at_errors
 from pericia.prompts import REFUSAL, closed_book_prompt, is_refusal, open_book_prompt
@@ -62,22 +63,6 @@ def check(
         epochs=auto_epochs(max(1, len(kept))),
         tokens=tokens,
     )
-
-
-def auto_epochs(num_examples: int) -> int:
-    """Return how often the examples are read when nobody says: few are read more often, many less.
-
-    Source: openai-cookbook, examples/Chat_finetuning_data_prep.ipynb.
-
-    Example:
-        >>> [auto_epochs(n) for n in (1, 4, 5, 10, 20, 33, 34, 101, 8333, 8334, 12501)]
-        [25, 25, 20, 10, 5, 3, 3, 3, 3, 2, 1]
-    """
-    if 3 * num_examples < 100:
-        return min(25, 100 // num_examples)
-    if 3 * num_examples > 25_000:
-        return max(1, 25_000 // num_examples)
-    return 3
 
 
 def make_dataset(examples: Sequence[Example], *, validation_share: float, seed: int) -> Dataset:

@@ -1,11 +1,15 @@
 """Names to objects: the whole plug-in mechanism is a table `name -> "module:Object"` in each family."""
 
+import logging
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
 from pericia.errors import MissingExtraError, NotFoundError
+
+# bitsandbytes, which peft imports, looks for an optional kernel on the hub and complains without it.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def load_object(table: Mapping[str, str], name: str, kind: str, extra: str = "") -> Any:

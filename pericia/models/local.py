@@ -5,8 +5,10 @@ Decoding is greedy everywhere, so that a difference between two arms is never th
 
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -43,8 +45,8 @@ class LocalModel:
         transformers_logging.disable_progress_bar()
         try:
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-            model = AutoModelForCausalLM.from_pretrained(
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            model: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 config=config,
                 dtype=dtype,
@@ -61,7 +63,7 @@ class LocalModel:
             raise ModelError(text, hint="Take an instruct model, or add its chat_template.jinja.")
         self.context_tokens = int(config.get_text_config().max_position_embeddings)
         self._base = model.to(self._device).eval()
-        self._model: torch.nn.Module = self._base
+        self._model: Any = self._base
         self._adapters: dict[Path, str] = {}
         self._stop_ids = bases.stop_ids(folder)
         self._turn = threading.Lock()
@@ -125,13 +127,12 @@ class LocalModel:
     def _switch(self, adapter: Path | None) -> None:
         """Turn one adapter on, or all off; a new one is loaded beside those in memory."""
         if adapter is None:
-            if isinstance(self._model, PeftModel):
+            if self._adapters:
                 self._model.base_model.disable_adapter_layers()
             return
         name = self._adapters.get(adapter.resolve())
         if name is None:
             name = self._load_adapter(adapter)
-        assert isinstance(self._model, PeftModel)
         self._model.base_model.enable_adapter_layers()
         self._model.set_adapter(name)
 
@@ -143,10 +144,12 @@ class LocalModel:
         self._check_manifest(folder)
         name = f"adapter{len(self._adapters)}"
         try:
-            if isinstance(self._model, PeftModel):
-                self._model.load_adapter(folder, name)
-            else:
-                self._model = PeftModel.from_pretrained(self._base, folder, adapter_name=name)
+            with warnings.catch_warnings():  # peft uses an old name of transformers
+                warnings.filterwarnings("ignore", ".*gradient_checkpointing. is dep", FutureWarning)
+                if self._adapters:
+                    self._model.load_adapter(folder, name)
+                else:
+                    self._model = PeftModel.from_pretrained(self._base, folder, adapter_name=name)
         except (SafetensorError, OSError, ValueError, RuntimeError) as error:
             reason = str(error).strip().split("\n")[0]
             text = f"The adapter in '{folder}' does not fit '{self.name}': {reason}"
@@ -177,7 +180,7 @@ class LocalModel:
 class _GrowingText:
     """Decodes an answer token by token; blanks at both ends and unfinished characters are held back."""
 
-    def __init__(self, tokenizer: object, on_text: Callable[[str], None] | None) -> None:
+    def __init__(self, tokenizer: Any, on_text: Callable[[str], None] | None) -> None:
         self._tokenizer = tokenizer
         self._on_text = on_text
         self._ids: list[int] = []
@@ -202,7 +205,7 @@ class _GrowingText:
             self._sent = text
 
     def _text(self) -> str:
-        text: str = self._tokenizer.decode(self._ids, skip_special_tokens=True)  # type: ignore[attr-defined]
+        text: str = self._tokenizer.decode(self._ids, skip_special_tokens=True)
         return text.strip()
 
 

@@ -1,0 +1,95 @@
+"""River 2: examples -> dataset -> pre-flight -> train -> adapter -> registry.
+
+    book         the chats that the product will send, with answers         dataset.closed_book, open_book
+    prepare      tokens and labels of each row, layers to adapt             trainers
+    pre-flight   what would fail silently stops here                        preflight.check_preparation
+    train        the adapter, from the last whole checkpoint                trainers
+    record       the adapter and its manifest, listed in one step           registry.record
+
+The same job (base, data, settings, prompts) finds its adapter again instead of training it again.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from pericia import registry
+from pericia.config import TrainConfig
+from pericia.dataset import closed_book, open_book
+from pericia.errors import InputError
+from pericia.preflight import check_preparation
+from pericia.prompts import PROMPTS_VERSION, prompts_sha256
+from pericia.trainers import Trainer
+from pericia.trainers import load as load_trainer
+from pericia.types import Adapter, Context, Dataset, TrainEvent
+from pericia.workspace import lock
+
+Kind = Literal["fine_tuned", "rag_fine_tuned"]
+
+
+def train(
+    dataset: Dataset,
+    *,
+    base: str,
+    kind: Kind,
+    settings: TrainConfig,
+    instruction: str,
+    folder: Path,
+    find: Callable[[str], Context] | None = None,
+    on_event: Callable[[TrainEvent], None] | None = None,
+    trainer: Trainer | None = None,
+    parent: Adapter | None = None,
+) -> Adapter:
+    """Return the adapter of this job from the registry in `folder`, trained now unless it is there already.
+
+    `find` brings back the passages of a question; the kind `rag_fine_tuned` needs it. `parent` is an adapter to go
+    on from.
+
+    Raises:
+        InputError: `find` is missing. PreflightError: training would fail silently. JobError: it failed; the same
+            call resumes. ConflictError: the same adapter is being trained by another process.
+    """
+    if kind == "fine_tuned":
+        book = closed_book(dataset, instruction)
+    elif find is not None:
+        book = open_book(dataset, instruction, find)
+    else:
+        raise InputError("An adapter that reads passages needs a search.", hint="Run: pericia add")
+    trainer = trainer or load_trainer()
+    preparation = trainer.prepare(book, base, settings)
+    job = {
+        "base_sha256": preparation.base_sha256,
+        "dataset_sha256": book.sha256,
+        "settings": settings.model_dump(),
+        "prompts_sha256": prompts_sha256(),
+        "template_sha256": preparation.template_sha256,
+        "stop_sha256": preparation.stop_sha256,
+        "parent": parent.id if parent else None,
+    }
+    id_ = registry.adapter_id(kind, job)
+    if registry.has_adapter(folder, id_):
+        return registry.find_adapter(folder, id_)
+    check_preparation(preparation, truncated_share=settings.truncated_share)
+    training = registry.training_folder(folder, id_)
+    with lock(training.parent, f"training of {id_}"):
+        recorded = trainer.train(
+            preparation,
+            base,
+            settings,
+            training,
+            parent=Path(parent.path) if parent else None,
+            on_event=on_event,
+        )
+        manifest = {
+            "base": base,
+            **job,
+            "seed": settings.seed,
+            "prompts_version": PROMPTS_VERSION,
+            "num_train": len(preparation.rows),
+            "num_validation": len(preparation.validation_rows),
+            "num_too_long": preparation.num_too_long,
+            "num_duplicates": book.num_duplicates,
+            "sources": sorted({example.source for example in book.train if example.source}),
+            **recorded,
+        }
+        return registry.record(folder, id_, kind, manifest)
