@@ -40,7 +40,7 @@ class LocalModel:
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
-        self._folder = folder
+        self._stop_ids = bases.stop_ids(folder)
         self._device, dtype = _hardware(folder)
         transformers_logging.disable_progress_bar()
         try:
@@ -54,7 +54,7 @@ class LocalModel:
                 trust_remote_code=False,
                 attn_implementation="sdpa",
             )
-        except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             reason = str(error).strip().split("\n")[0]
             text = f"The model in '{folder}' cannot be loaded: {reason}"
             raise ModelError(text, hint=bases.mend(folder)) from error
@@ -65,7 +65,6 @@ class LocalModel:
         self._base = model.to(self._device).eval()
         self._model: Any = self._base
         self._adapters: dict[Path, str] = {}
-        self._stop_ids = bases.stop_ids(folder)
         self._turn = threading.Lock()
 
     def generate(
@@ -188,19 +187,16 @@ class _GrowingText:
 
     def add(self, token: int) -> None:
         self._ids.append(token)
-        if self._on_text is not None:
-            self._send(self._text())
+        if self._on_text is not None and not (text := self._text()).endswith(_UNFINISHED):
+            self._send(text)
 
     def finish(self) -> str:
         text = self._text()
-        if self._on_text is not None:
-            self._send(text)
+        self._send(text)
         return text
 
     def _send(self, text: str) -> None:
-        if text.endswith(_UNFINISHED) or not text.startswith(self._sent) or self._on_text is None:
-            return
-        if piece := text[len(self._sent) :]:
+        if self._on_text is not None and (piece := text.removeprefix(self._sent)):
             self._on_text(piece)
             self._sent = text
 

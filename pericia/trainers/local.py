@@ -20,6 +20,7 @@ from bitsandbytes.nn.modules import Linear4bit
 from datasets import Dataset as RowTable
 from datasets.utils.logging import disable_progress_bar
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -55,12 +56,31 @@ _IGNORED = -100
 _COMPLETE = "pericia-complete"  # written last into a checkpoint: without it a kill left half of one
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what the libraries say to their own developers; what concerns the user is checked here instead."""
+    transformers_logging.disable_progress_bar()
+    disable_progress_bar()
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", ".*gradient_checkpointing. is deprecated", FutureWarning
+            )
+            yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+
+
 class LocalTrainer:
     """See `Trainer`."""
 
+    @_quiet()
     def prepare(self, dataset: Dataset, base: str, settings: TrainConfig) -> Preparation:
         """See `Trainer.prepare`."""
         folder = bases.base_folder(base)
+        stops = bases.stop_ids(folder)
         tokenizer = _load_tokenizer(folder)
         train, long_train = _label(tokenizer, dataset.train, settings.max_tokens)
         validation, long_validation = _label(tokenizer, dataset.validation, settings.max_tokens)
@@ -70,7 +90,6 @@ class LocalTrainer:
             num_embeddings = model.get_input_embeddings().num_embeddings
             targets = _targets(model)
             adapted: Any = get_peft_model(model, _lora(settings, targets), low_cpu_mem_usage=True)
-        stops = bases.stop_ids(folder)
         rendered = tokenizer.apply_chat_template(
             list(bases.TEMPLATE_PROBE), add_generation_prompt=True, tokenize=False
         )
@@ -92,6 +111,7 @@ class LocalTrainer:
             stop_sha256=bases.stop_sha256(stops),
         )
 
+    @_quiet()
     def train(
         self,
         preparation: Preparation,
@@ -103,78 +123,68 @@ class LocalTrainer:
         on_event: Callable[[TrainEvent], None] | None = None,
     ) -> Mapping[str, object]:
         """See `Trainer.train`."""
-        with _quiet():
-            return _train(preparation, base, settings, folder, parent, on_event)
-
-
-def _train(
-    preparation: Preparation,
-    base: str,
-    settings: TrainConfig,
-    folder: Path,
-    parent: Path | None,
-    on_event: Callable[[TrainEvent], None] | None,
-) -> Mapping[str, object]:
-    base_folder = bases.base_folder(base)
-    tokenizer = _load_tokenizer(base_folder)
-    resume_from = _last_checkpoint(folder / "checkpoints", preparation, settings, parent)
-    set_seed(settings.seed)  # LoRA's first weights are random
-    model: Any = _load_base(base_folder, settings, preparation.num_parameters)
-    if parent is None:
-        model = get_peft_model(model, _lora(settings, preparation.target_modules))
-    else:
-        model = PeftModel.from_pretrained(model, parent, is_trainable=True)
-    before = {n: p.detach().clone() for n, p in model.named_parameters() if "lora_A" in n}
-    progress = _Progress(on_event)
-    trainer = SFTTrainer(
-        model,
-        args=_arguments(settings, preparation, folder / "checkpoints"),
-        train_dataset=_table(preparation.rows),
-        eval_dataset=_table(preparation.validation_rows),
-        processing_class=tokenizer,
-        callbacks=[progress],
-    )
-    for printer in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(printer)
-    for parameter in model.parameters():  # TRL casts adapters of 4-bit models to bf16, where
-        if parameter.requires_grad:  # small updates round away
-            parameter.data = parameter.data.float()
-    started = time.perf_counter()
-    trainer.train(resume_from_checkpoint=resume_from)
-    train_s = time.perf_counter() - started
-    history = trainer.state.log_history
-    _check_losses(history, preparation)
-    _check_weights(model, before)
-    probe = torch.tensor([preparation.rows[0].ids], device=model.device)
-    reference = _logits(model, probe)
-    _save(model, folder, base)
-    best = trainer.state.best_global_step
-    del trainer, model
-    gc.collect()
-    _check_reload(base_folder, settings, preparation, folder, probe, reference)
-    num_tokens = sum(len(row.ids) for row in preparation.rows)
-    epochs = _epochs(settings, preparation)
-    return {
-        "losses": [round(entry["loss"], 6) for entry in history if "loss" in entry],
-        "validation_losses": [
-            {"step": entry["step"], "loss": round(entry["eval_loss"], 6)}
-            for entry in history
-            if "eval_loss" in entry
-        ],
-        "best_step": best,
-        "epochs": epochs,
-        "num_trainable": preparation.num_trainable,
-        "num_tokens": num_tokens,
-        "num_labels": sum(sum(row.mask) for row in preparation.rows),
-        "train_s": round(train_s, 3),
-        "tokens_per_s": round(num_tokens * epochs / train_s, 1),
-        "peak_memory_bytes": _peak_memory_bytes(),
-        "resumed": resume_from is not None,
-        "device": str(probe.device),
-        "versions": {
-            n: version(n) for n in ("torch", "transformers", "trl", "peft", "bitsandbytes")
-        },
-    }
+        base_folder = bases.base_folder(base)
+        tokenizer = _load_tokenizer(base_folder)
+        resume_from = _last_checkpoint(folder / "checkpoints", preparation, settings, parent)
+        set_seed(settings.seed)  # LoRA's first weights are random
+        model: Any = _load_base(base_folder, settings, preparation.num_parameters)
+        if parent is None:
+            model = get_peft_model(model, _lora(settings, preparation.target_modules))
+        else:
+            model = PeftModel.from_pretrained(model, parent, is_trainable=True)
+            # peft would look the name of the base up on the hub whenever it saves
+            model.peft_config["default"].base_model_name_or_path = str(base_folder)
+        before = {n: p.detach().clone() for n, p in model.named_parameters() if "lora_A" in n}
+        progress = _Progress(on_event)
+        trainer = SFTTrainer(
+            model,
+            args=_arguments(settings, preparation, folder / "checkpoints"),
+            train_dataset=_table(preparation.rows),
+            eval_dataset=_table(preparation.validation_rows),
+            processing_class=tokenizer,
+            callbacks=[progress],
+        )
+        for printer in (PrinterCallback, ProgressCallback):
+            trainer.remove_callback(printer)
+        for parameter in model.parameters():  # TRL casts adapters of 4-bit models to bf16, where
+            if parameter.requires_grad:  # small updates round away
+                parameter.data = parameter.data.float()
+        started = time.perf_counter()
+        trainer.train(resume_from_checkpoint=resume_from)
+        train_s = time.perf_counter() - started
+        history = trainer.state.log_history
+        _check_losses(history, preparation)
+        _check_weights(model, before)
+        probe = torch.tensor([preparation.rows[0].ids], device=model.device)
+        reference = _logits(model, probe)
+        _save(model, folder, base)
+        best = trainer.state.best_global_step
+        del trainer, model
+        gc.collect()
+        _check_reload(base_folder, settings, preparation, folder, probe, reference)
+        num_tokens = sum(len(row.ids) for row in preparation.rows)
+        epochs = _epochs(settings, preparation)
+        return {
+            "losses": [round(entry["loss"], 6) for entry in history if "loss" in entry],
+            "validation_losses": [
+                {"step": entry["step"], "loss": round(entry["eval_loss"], 6)}
+                for entry in history
+                if "eval_loss" in entry
+            ],
+            "best_step": best,
+            "epochs": epochs,
+            "num_trainable": preparation.num_trainable,
+            "num_tokens": num_tokens,
+            "num_labels": sum(sum(row.mask) for row in preparation.rows),
+            "train_s": round(train_s, 3),
+            "tokens_per_s": round(num_tokens * epochs / train_s, 1),
+            "peak_memory_bytes": _peak_memory_bytes(),
+            "resumed": resume_from is not None,
+            "device": str(probe.device),
+            "versions": {
+                n: version(n) for n in ("torch", "transformers", "trl", "peft", "bitsandbytes")
+            },
+        }
 
 
 class _Progress(TrainerCallback):
@@ -196,27 +206,10 @@ class _Progress(TrainerCallback):
 # --- before training ---------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what the libraries say to their own developers; what concerns the user is checked here instead."""
-    transformers_logging.disable_progress_bar()
-    disable_progress_bar()
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", ".*gradient_checkpointing. is deprecated", FutureWarning
-            )
-            yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-
-
 def _load_config(folder: Path) -> Any:
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         reason = str(error).strip().split("\n")[0]
         text = f"The model in '{folder}' cannot be read: {reason}"
         raise ModelError(text, hint=bases.mend(folder)) from error
@@ -225,7 +218,7 @@ def _load_config(folder: Path) -> Any:
 def _load_tokenizer(folder: Path) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         reason = str(error).strip().split("\n")[0]
         text = f"The tokenizer in '{folder}' cannot be read: {reason}"
         raise ModelError(text, hint=bases.mend(folder)) from error
@@ -307,7 +300,7 @@ def _load_base(folder: Path, settings: TrainConfig, num_parameters: int) -> Any:
             trust_remote_code=False,
             attn_implementation="sdpa",
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().split("\n")[0]
         text = f"The model in '{folder}' cannot be loaded: {reason}"
         raise ModelError(text, hint=bases.mend(folder)) from error
@@ -449,7 +442,7 @@ def _logits(model: torch.nn.Module, ids: torch.Tensor) -> torch.Tensor:
 
 def _save(model: Any, folder: Path, base: str) -> None:
     """Write the adapter in PEFT layout, without local paths and in an order that is always the same."""
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = Path(base).name if Path(base).exists() else base

@@ -1,0 +1,117 @@
+"""The river of training: from examples to a listed adapter, found again when nothing has changed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pericia import registry
+from pericia.config import TrainConfig
+from pericia.dataset import make_dataset
+from pericia.errors import ConflictError, InputError, JobError, PreflightError
+from pericia.train import train
+from pericia.trainers import load
+from pericia.types import Adapter, Chunk, Context, Dataset, Passage, Place
+from pericia.workspace import lock
+from tests.gearboxes import OILS, gearbox_examples
+
+SETTINGS = TrainConfig(rank=4, learning_rate=4e-3, epochs=2)
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return make_dataset(gearbox_examples(), validation_share=0.1, seed=1)
+
+
+def find(question: str) -> Context:
+    number = int("".join(c for c in question if c.isdigit()))
+    source = f"gearbox-{number // 4}.md"
+    text = f"Gearbox {number} takes {OILS[number % 4]}."
+    chunk = Chunk(f"c{number}", source, source, text, 0, len(text), Place())
+    return Context((Passage(chunk, 1, 1.0),))
+
+
+def test_both_kinds_are_trained_recorded_and_found_again(
+    dataset: Dataset, tiny_model: Path, tmp_path: Path
+) -> None:
+    def go(kind: str, settings: TrainConfig = SETTINGS) -> tuple[Adapter, int]:
+        steps: list[int] = []
+        adapter = train(
+            dataset,
+            base=str(tiny_model),
+            kind=kind,  # type: ignore[arg-type]
+            settings=settings,
+            instruction="Answer.",
+            folder=tmp_path,
+            find=find,
+            on_event=lambda event: steps.append(event.step),
+        )
+        return adapter, len(steps)
+
+    closed, steps = go("fine_tuned")
+    assert steps > 0
+    assert go("fine_tuned") == (closed, 0)
+    opened, steps = go("rag_fine_tuned")
+    assert steps > 0
+    changed, _ = go("fine_tuned", SETTINGS.model_copy(update={"seed": 1}))
+    assert registry.adapters(tmp_path) == sorted(
+        [closed, opened, changed], key=lambda a: (str(a.manifest["created"]), a.id)
+    )
+    manifest = json.loads((Path(opened.path) / registry.MANIFEST).read_text(encoding="utf-8"))
+    assert manifest == opened.manifest
+    assert manifest["kind"] == "rag_fine_tuned"
+    assert manifest["num_train"] + manifest["num_validation"] == 40
+    assert {"base_sha256", "dataset_sha256", "template_sha256", "stop_sha256"} <= manifest.keys()
+    assert {"versions", "seed", "settings", "losses", "validation_losses"} <= manifest.keys()
+    assert [path.name for path in tmp_path.glob(".training-*")] == []
+
+
+def test_reading_passages_needs_a_search(
+    dataset: Dataset, tiny_model: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError) as caught:
+        train(
+            dataset,
+            base=str(tiny_model),
+            kind="rag_fine_tuned",
+            settings=SETTINGS,
+            instruction="Answer.",
+            folder=tmp_path,
+        )
+    assert caught.value.hint == "Run: pericia add"
+
+
+def go(dataset: Dataset, base: Path, settings: TrainConfig, folder: Path) -> Adapter:
+    return train(
+        dataset,
+        base=str(base),
+        kind="fine_tuned",
+        settings=settings,
+        instruction="Answer.",
+        folder=folder,
+    )
+
+
+def test_a_refused_or_failed_job_lists_nothing(
+    dataset: Dataset, tiny_model: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(PreflightError):
+        go(dataset, tiny_model, SETTINGS.model_copy(update={"max_tokens": 32}), tmp_path)
+    with pytest.raises(JobError):
+        go(dataset, tiny_model, SETTINGS.model_copy(update={"learning_rate": 1e-30}), tmp_path)
+    assert registry.adapters(tmp_path) == []
+
+
+def test_two_processes_do_not_train_the_same_job(
+    dataset: Dataset, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "adapter_id", lambda kind, job: "same")
+    with (
+        lock(registry.training_folder(tmp_path, "same").parent, "a test"),
+        pytest.raises(ConflictError),
+    ):
+        go(dataset, tiny_model, SETTINGS, tmp_path)
+
+
+def test_the_trainer_of_the_table_is_a_trainer() -> None:
+    assert load("local")
