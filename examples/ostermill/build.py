@@ -198,7 +198,7 @@ def examples(asker: Asker, plan: dict[str, Any], asked: set[Key]) -> list[dict[s
     chosen = [(key, variant) for key in terms for variant in range(len(asker.paraphrases(key)))]
     chosen += [(key, 0) for key in unknown]
     room = NUM_EXAMPLES - len(chosen)
-    variants = [(key, number + shift) for shift in (0, 1) for number, key in enumerate(plain)]
+    variants = [(key, int(scatter(key), 16) + shift) for shift in (0, 1) for key in plain]
     chosen += variants[:room]
     rows = []
     for key, variant in sorted(chosen, key=scatter):
