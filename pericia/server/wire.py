@@ -1,0 +1,236 @@
+"""What every answer has in common: errors in OpenAI's shape, headers, keys, lists with `has_more`, event streams.
+
+The official client retries 408, 409, 429 and every 5xx by itself, so state errors leave as 400 and each error says
+whether a retry makes sense. FastAPI's own 422 never leaves.
+"""
+
+import hmac
+import json
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
+
+from fastapi import FastAPI
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pericia.errors import InputError, PericiaError
+
+Dialect = Literal["openai", "azure"]
+MAX_JSON_BYTES = 16 << 20  # far above any chat that fits a context
+MAX_UPLOAD_BYTES = 512 << 20  # OpenAI's limit for a file
+_AZURE_CODES = {400: "invalidPayload", 401: "unauthorized", 403: "forbidden", 404: "notFound"}
+_AZURE_CODES |= {409: "conflict", 429: "tooManyRequests", 503: "serviceUnavailable"}
+T = TypeVar("T")
+log = logging.getLogger("pericia.server")
+
+
+class RequestError(InputError):
+    """A refusal with a code of OpenAI's own, such as `model_not_found`."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        status: int = 400,
+        hint: str = "",
+        param: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, param=param)
+        self.code = code
+        self.status = status
+
+
+class BusyError(PericiaError):
+    """More is waiting than the server takes; `retry_after_s` says when to come back."""
+
+    status = 429
+    code = "rate_limit_exceeded"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message, hint="Send fewer requests at a time.")
+        self.retry_after_s = retry_after_s
+
+
+def dialect_of(path: str) -> Dialect:
+    """Return how a path is answered: `/openai/v1` speaks OpenAI's dialect, the rest of `/openai` Azure's.
+
+    Example:
+        >>> dialect_of("/v1/files"), dialect_of("/openai/v1/files"), dialect_of("/openai/files")
+        ('openai', 'openai', 'azure')
+    """
+    is_azure = path.startswith(("/openai/", "/subscriptions/")) and not path.startswith(
+        "/openai/v1/"
+    )
+    return "azure" if is_azure else "openai"
+
+
+def error_body(error: PericiaError, dialect: Dialect) -> dict[str, Any]:
+    """Return the four fields that every client reads; the hint is part of the message, which is all that they show."""
+    kind = "invalid_request_error" if error.status < 500 else "server_error"
+    code = error.code
+    if dialect == "azure" and code != "DeploymentNotFound":
+        code = _AZURE_CODES.get(error.status, "internalFailure")
+    message = f"{error.message} {error.hint}".strip()
+    return {"error": {"message": message, "type": kind, "param": error.param, "code": code}}
+
+
+def error_response(error: PericiaError, path: str) -> JSONResponse:
+    """Return the answer to a request that failed."""
+    status = 400 if error.status == 409 else error.status
+    headers = {"x-should-retry": "true" if error.retryable else "false"}
+    if isinstance(error, BusyError):
+        headers["retry-after"] = str(error.retry_after_s)
+    return JSONResponse(error_body(error, dialect_of(path)), status, headers)
+
+
+def speak_of_errors(app: FastAPI) -> None:
+    """Make every failure of the app an answer in OpenAI's shape."""
+
+    def ours(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, PericiaError)
+        return error_response(error, request.url.path)
+
+    def invalid(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        return error_response(_first_fault(error), request.url.path)
+
+    def routing(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        path = request.url.path
+        if error.status_code == 404:
+            text, hint = (
+                f"There is no path '{path}'.",
+                "Served: /v1, /openai/v1 and /openai; see /docs.",
+            )
+            return error_response(RequestError(text, code="not_found", status=404, hint=hint), path)
+        text = f"{request.method} {path}: {error.detail}."
+        code = "method_not_allowed" if error.status_code == 405 else "invalid_request_error"
+        return error_response(RequestError(text, code=code, status=error.status_code), path)
+
+    def unexpected(request: Request, error: Exception) -> JSONResponse:
+        text = "The server met a fault of its own; its log has the details."
+        return error_response(PericiaError(text), request.url.path)
+
+    app.add_exception_handler(PericiaError, ours)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, routing)
+    app.add_exception_handler(Exception, unexpected)
+
+
+def _first_fault(error: RequestValidationError) -> RequestError:
+    """Return the first fault that has a name, as `messages[2].role`; a union's other branches say the same again."""
+    faults = error.errors()
+    deepest = max(faults, key=lambda fault: len(fault["loc"])) if faults else None
+    if deepest is None or deepest["type"] == "json_invalid":
+        text = "The body is no JSON." if deepest else "The request is not valid."
+        return RequestError(text, code="invalid_json", hint="Send one JSON object.")
+    place = [part for part in deepest["loc"][1:] if isinstance(part, int) or part.isidentifier()]
+    param = ""
+    for part in place:
+        param += f"[{part}]" if isinstance(part, int) else f"{'.' if param else ''}{part}"
+    message = f"{param or 'the body'}: {deepest['msg']}."
+    if deepest["type"] == "extra_forbidden":
+        return RequestError(f"Unknown parameter '{param}'.", code="unknown_parameter", param=param)
+    if deepest["type"] == "missing":
+        return RequestError(
+            f"'{param}' is missing.", code="missing_required_parameter", param=param
+        )
+    return RequestError(message, code="invalid_value", param=param or None)
+
+
+class Envelope:
+    """The outermost layer: request id, keys, size of the body, and a log line without contents."""
+
+    def __init__(self, app: ASGIApp, key: str, open_paths: Sequence[str]) -> None:
+        self.app = app
+        self.key = key
+        self.open_paths = tuple(open_paths)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers, path = Headers(scope=scope), scope["path"]
+        request_id = f"req_{secrets.token_hex(16)}"
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+                log.info("%s %s %s %s", request_id, scope["method"], path, message["status"])
+            await send(message)
+
+        try:
+            self._check_key(headers, path)
+            body = _limited(receive, headers, path)
+        except PericiaError as error:
+            await error_response(error, path)(scope, receive, send_with_id)
+            return
+        await self.app(scope, body, send_with_id)
+
+    def _check_key(self, headers: Headers, path: str) -> None:
+        if not self.key or path in self.open_paths:
+            return
+        bearer = headers.get("authorization", "").removeprefix("Bearer ").strip()
+        given = headers.get("api-key") or bearer
+        if not hmac.compare_digest(given.encode(), self.key.encode()):
+            text = "Incorrect API key provided." if given else "No API key provided."
+            raise RequestError(
+                text, code="invalid_api_key", status=401, hint="See PERICIA_API_KEY."
+            )
+
+
+def _limited(receive: Receive, headers: Headers, path: str) -> Receive:
+    """Return `receive`, which ends with 413 once the body is larger than its kind may be.
+
+    Raises:
+        RequestError: the announced length is too large already.
+    """
+    is_upload = headers.get("content-type", "").startswith("multipart/")
+    limit = MAX_UPLOAD_BYTES + (1 << 20) if is_upload else MAX_JSON_BYTES
+    too_large = RequestError(
+        f"The body is larger than {limit} bytes.", code="request_too_large", status=413
+    )
+    announced = headers.get("content-length", "0")
+    if announced.isdecimal() and int(announced) > limit:
+        raise too_large
+    seen = 0
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise too_large
+        return message
+
+    return counted
+
+
+def page(items: Sequence[T], shape: Callable[[T], dict[str, Any]], *, has_more: bool) -> Any:
+    """Return a list as the client pages through it: it goes on until `has_more` is false."""
+    data = [shape(item) for item in items]
+    first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
+    return {
+        "object": "list",
+        "data": data,
+        "first_id": first,
+        "last_id": last,
+        "has_more": has_more,
+    }
+
+
+def server_sent(value: Any) -> str:
+    """Return one event of a stream; a string such as `[DONE]` is sent as it is."""
+    text = (
+        value if isinstance(value, str) else json.dumps(jsonable_encoder(value), ensure_ascii=False)
+    )
+    return f"data: {text}\n\n"
