@@ -1,0 +1,286 @@
+"""What a training will take before it starts: memory, cards and time.
+
+In come a model, a method and a budget of memory, out a `Plan`: the peak, foreseen by two training steps on fake
+tensors (no weights, no GPU), whether it fits, how many cards it needs, and what to change when it does not fit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pericia.errors import InputError
+from pericia.foresee import (
+    GB,
+    METHODS,
+    CardCount,
+    Duration,
+    Job,
+    Memory,
+    Method,
+    count_cards,
+    foresee,
+    foresee_duration,
+    nf4_weight_bytes,
+    rule_of_thumb_bytes,
+    states_bytes,
+    with_overhead,
+)
+from pericia.machine import Machine, look_at_machine
+from pericia.shapes import count_lora, largest_linear, read_shape
+
+# (memory in GB, names): the cards that people rent or own.
+CARDS = (
+    (8, "RTX 3070, RTX 4060"),
+    (12, "RTX 3060, RTX 4070"),
+    (16, "T4, V100-16, RTX 4060 Ti, RTX 4080"),
+    (24, "L4, A10G, RTX 3090, RTX 4090"),
+    (32, "V100-32, RTX 5090"),
+    (40, "A100-40"),
+    (48, "A6000, L40S"),
+    (80, "A100-80, H100"),
+    (141, "H200"),
+    (180, "B200"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The answer of `pericia plan`; `lines` says the same in sentences."""
+
+    model: str
+    method: Method
+    num_parameters: int
+    num_trainable: int
+    context_tokens: int
+    micro_batch: int
+    checkpointing: bool
+    memory: Memory
+    needed_bytes: int
+    states_bytes: int
+    rule_of_thumb_bytes: int
+    adapter_file_bytes: int
+    budget_bytes: int
+    device: str
+    fits: bool
+    cards: CardCount
+    fitting_cards: tuple[str, ...]
+    changes: tuple[str, ...]
+    advice: str
+    duration: Duration | None
+    lines: tuple[str, ...]
+
+
+def plan(
+    model: str,
+    *,
+    method: str = "lora",
+    gpu_memory_gb: float | None = None,
+    context_tokens: int = 1024,
+    rank: int = 16,
+    targets: Sequence[str] = (),
+    micro_batch: int = 1,
+    num_tokens: int | None = None,
+    measure_time: bool = False,
+) -> Plan:
+    """Return what training `model` takes. Without `gpu_memory_gb` the budget is this computer's GPU or memory.
+
+    Checkpointing is chosen: off when it fits without, because it costs a fifth of the speed. `num_tokens` (of all
+    epochs together) and `measure_time` add the time on this computer.
+
+    Raises:
+        NotFoundError, InputError: see `read_shape` and `count_lora`; or a value is out of range.
+    """
+    chosen = _checked(method, gpu_memory_gb, context_tokens, rank, micro_batch)
+    shape = read_shape(model)
+    if context_tokens > shape.max_context_tokens:
+        raise InputError(
+            f"{context_tokens} tokens are asked for; '{shape.name}' was made for {shape.max_context_tokens}.",
+            hint=f"Give --context {shape.max_context_tokens} or less.",
+            param="context_tokens",
+        )
+    machine = look_at_machine()
+    budget, device = _budget(machine, gpu_memory_gb)
+    on_cpu = device == "cpu"
+    job = Job(
+        shape=shape,
+        method=chosen,
+        rank=rank,
+        targets=tuple(targets) or shape.target_names,
+        num_trainable=shape.num_parameters
+        if chosen == "full"
+        else count_lora(shape, rank, targets),
+        context_tokens=context_tokens,
+        micro_batch=micro_batch,
+        bf16=machine.has_bf16 if on_cpu else True,
+        on_cpu=on_cpu,
+    )
+    checkpointing, memory = _choose_checkpointing(job, budget)
+    fits = memory.needed_bytes <= budget
+    cards = count_cards(job, memory, budget)
+    duration = foresee_duration(job, checkpointing, num_tokens) if measure_time else None
+    result = Plan(
+        model=shape.name,
+        method=chosen,
+        num_parameters=shape.num_parameters,
+        num_trainable=job.num_trainable,
+        context_tokens=context_tokens,
+        micro_batch=micro_batch,
+        checkpointing=checkpointing,
+        memory=memory,
+        needed_bytes=memory.needed_bytes,
+        states_bytes=memory.weights_bytes + memory.states_bytes,
+        rule_of_thumb_bytes=rule_of_thumb_bytes(shape.num_parameters, chosen),
+        adapter_file_bytes=0 if chosen == "full" else 4 * job.num_trainable,
+        budget_bytes=budget,
+        device=device,
+        fits=fits,
+        cards=cards,
+        fitting_cards=tuple(
+            f"{gb} GB: {names}" for gb, names in CARDS if gb * GB >= memory.needed_bytes
+        ),
+        changes=() if fits else _changes(job, memory, budget, cards),
+        advice=_advice(chosen, fits, cards, on_cpu),
+        duration=duration,
+        lines=(),
+    )
+    return replace(result, lines=_sentences(result))
+
+
+def _choose_checkpointing(job: Job, budget: int) -> tuple[bool, Memory]:
+    static = states_bytes(job) + (
+        nf4_weight_bytes(job)
+        if job.method == "qlora"
+        else job.shape.num_parameters * job.element_bytes
+    )
+    if static < budget:  # otherwise the faster way need not be tried
+        memory = foresee(job, checkpointing=False)
+        if memory.needed_bytes <= budget:
+            return False, memory
+    return True, foresee(job, checkpointing=True)
+
+
+def _changes(job: Job, memory: Memory, budget: int, cards: CardCount) -> tuple[str, ...]:
+    """Return what would make it fit, the smallest loss first, each with the memory that it would need."""
+    found = []
+    if job.micro_batch > 1:
+        part = replace(memory, activations_bytes=memory.activations_bytes // job.micro_batch)
+        found.append(("micro-batch 1 with accumulation (same result)", part))
+    if job.method != "qlora":
+        small = replace(job, method="qlora", num_trainable=count_lora(job.shape, job.rank))
+        unpacked = job.element_bytes * largest_linear(job.shape)
+        found.append(
+            (
+                "method qlora",
+                with_overhead(
+                    nf4_weight_bytes(small),
+                    states_bytes(small),
+                    memory.activations_bytes + unpacked,
+                    job.on_cpu,
+                ),
+            )
+        )
+    if job.method == "full":
+        small = replace(job, method="lora", num_trainable=count_lora(job.shape, job.rank))
+        lora = with_overhead(
+            memory.weights_bytes, states_bytes(small), memory.activations_bytes, job.on_cpu
+        )
+        found.insert(len(found) - 1, ("method lora", lora))
+    if job.context_tokens >= 512:
+        half = replace(memory, activations_bytes=memory.activations_bytes // 2)
+        found.append((f"{job.context_tokens // 2} tokens instead of {job.context_tokens}", half))
+    sentences = [
+        f"{what}: about {_gb(part.needed_bytes)} GB, {'fits' if part.needed_bytes <= budget else 'still too much'}"
+        for what, part in found
+    ]
+    card = next((f"{gb} GB ({names})" for gb, names in CARDS if gb * GB >= memory.needed_bytes), "")
+    if card and not job.on_cpu:
+        sentences.append(f"a card of {card}")
+    if cards.to_run > 1:
+        sentences.append(f"{cards.to_run} cards of {_gb(budget)} GB, the weights sharded over them")
+    sentences.append("a smaller model")
+    return tuple(sentences)
+
+
+def _advice(method: Method, fits: bool, cards: CardCount, on_cpu: bool) -> str:
+    """Return how to start it; the reasons are in docs/fine-tuning (more than one GPU)."""
+    if on_cpu:
+        return "one process on the CPU" if fits else "does not run here"
+    if fits:
+        return "one card; with more of them one copy each (DDP): accelerate launch --multi_gpu"
+    if method == "qlora":
+        return "4-bit weights cannot be sharded by FSDP2; FSDP1 with offload is experimental"
+    if cards.to_run:
+        return "shard with FSDP2 (or DeepSpeed ZeRO-3): accelerate launch"
+    return "does not run on cards of this size"
+
+
+def _sentences(result: Plan) -> tuple[str, ...]:
+    memory, cards, budget = result.memory, result.cards, _gb(result.budget_bytes)
+    how = "with" if result.checkpointing else "without"
+    lines = [
+        f"{result.model}, {result.method}: {result.num_parameters:,} parameters, {result.num_trainable:,} trained",
+        f"{result.context_tokens} tokens, micro-batch {result.micro_batch}, {how} checkpointing: {_gb(result.needed_bytes)} GB "
+        f"(weights {_gb(memory.weights_bytes)}, adapter and optimiser {_gb(memory.states_bytes)}, activations "
+        f"{_gb(memory.activations_bytes)}, process {_gb(memory.process_bytes)}, margin {_gb(memory.margin_bytes)})",
+        f"{'fits' if result.fits else 'does not fit'} {budget} GB ({result.device})",
+        f"states only: {_cards(cards.states_only)} of {budget} GB for {_gb(result.states_bytes)} GB",
+    ]
+    if cards.offload_ram_bytes:
+        lines.append(
+            f"to run: {_cards(cards.states_only)} + offload, {cards.offload_ram_bytes / GB:.0f} GB of RAM"
+            + (f"; or {_cards(cards.to_run)} without offload" if cards.to_run else "")
+        )
+    elif cards.to_run:
+        lines.append(f"to run: {_cards(cards.to_run)}")
+    else:
+        lines.append(
+            "to run: no number of such cards is enough, the activations alone are too large"
+        )
+    lines += [f"to fit: {change}" for change in result.changes]
+    lines.append(f"start: {result.advice}")
+    if result.duration is not None:
+        rate = result.duration
+        time = "" if rate.hours is None else f", {rate.hours:.1f} hours in all"
+        lines.append(
+            f"time here: about {rate.tokens_per_s:.0f} tokens/s at {rate.flops_per_s / GB:.0f} GFLOP/s measured{time}"
+        )
+    return tuple(lines)
+
+
+def _budget(machine: Machine, gpu_memory_gb: float | None) -> tuple[int, str]:
+    if gpu_memory_gb is not None:
+        return round(gpu_memory_gb * GB), "gpu"
+    if machine.gpu:
+        return machine.gpu_memory_bytes, "gpu"
+    return machine.memory_bytes, "cpu"
+
+
+def _checked(
+    method: str, gpu_memory_gb: float | None, context_tokens: int, rank: int, micro_batch: int
+) -> Method:
+    chosen = next((known for known in METHODS if known == method), None)
+    if chosen is None:
+        raise InputError(
+            f"Unknown method '{method}'.", hint=f"Available: {', '.join(METHODS)}.", param="method"
+        )
+    if gpu_memory_gb is not None and not 0 < gpu_memory_gb <= 100_000:
+        raise InputError(
+            f"A card of {gpu_memory_gb} GB is no card.",
+            hint="Give --gpu-memory-gb a number above 0, such as 24.",
+            param="gpu_memory_gb",
+        )
+    for name, value in (
+        ("context_tokens", context_tokens),
+        ("rank", rank),
+        ("micro_batch", micro_batch),
+    ):
+        if value < 1:
+            raise InputError(f"{name} is {value}; expected 1 or more.", hint="", param=name)
+    return chosen
+
+
+def _cards(number: int) -> str:
+    return "1 card" if number == 1 else f"{number} cards"
+
+
+def _gb(num_bytes: float) -> str:
+    return f"{num_bytes / GB:.3g}" if num_bytes < 1000 * GB else f"{num_bytes / GB:.0f}"
