@@ -182,7 +182,7 @@ def held_out(asker: Asker, plan: dict[str, Any]) -> tuple[list[dict[str, Any]], 
 def examples(asker: Asker, plan: dict[str, Any], asked: set[Key]) -> list[dict[str, Any]]:
     """Return solved examples about facts that no held-out question asks for, in a fixed mixed order.
 
-    House terms come in every paraphrase; of the plain facts each comes once, and some a second time.
+    House terms come in every paraphrase; plain facts and unknown ones once, in a paraphrase that says nothing about which.
     """
     unknown = [
         (entity, attribute)
@@ -196,10 +196,8 @@ def examples(asker: Asker, plan: dict[str, Any], asked: set[Key]) -> list[dict[s
     terms = [key for key in free if key[1] in asker.terms]
     plain = sorted((key for key in free if key[1] not in asker.terms), key=scatter)
     chosen = [(key, variant) for key in terms for variant in range(len(asker.paraphrases(key)))]
-    chosen += [(key, 0) for key in unknown]
-    room = NUM_EXAMPLES - len(chosen)
-    variants = [(key, int(scatter(key), 16) + shift) for shift in (0, 1) for key in plain]
-    chosen += variants[:room]
+    single = [*unknown, *plain[: NUM_EXAMPLES - len(chosen) - len(unknown)]]
+    chosen += [(key, int(scatter(key), 16)) for key in single]
     rows = []
     for key, variant in sorted(chosen, key=scatter):
         known = key in asker.facts
