@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,10 +26,10 @@ def model(tiny_model: Path) -> Model:
 def test_an_answer_is_what_transformers_generates(model: Model, tiny_model: Path) -> None:
     pieces: list[str] = []
     generation = model.generate(PROMPT, max_new_tokens=24, on_text=pieces.append)
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
     chat = [{"role": m.role, "content": m.content} for m in PROMPT.messages]
     ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
-    reference = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    reference: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     out = reference.generate(torch.tensor([ids]), max_new_tokens=24, do_sample=False)
     expected = tokenizer.decode(out[0, len(ids) :], skip_special_tokens=True).strip()
     assert generation.text == expected
@@ -41,7 +42,7 @@ def test_an_answer_is_what_transformers_generates(model: Model, tiny_model: Path
 
 
 def test_both_end_markers_stop_an_answer(tiny_model: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
     markers = tokenizer.convert_tokens_to_ids(["<|end|>", "<|endoftext|>"])
     assert stop_ids(tiny_model) == frozenset(markers)
 
