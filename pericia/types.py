@@ -264,6 +264,39 @@ class Adapter:
     manifest: Mapping[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How near the written files come to the adapter as it was measured, on held-out prompts.
+
+    Token by token along the adapter's own greedy answers, then greedy answers by themselves; shares are in 0..1.
+    """
+
+    num_prompts: int
+    num_tokens: int
+    max_logit_difference: float
+    argmax_agreement: float
+    identical_answers: float
+    required_agreement: float
+    allowed_difference: float | None  # of logits; None where rounding makes it meaningless
+    same_prompts: bool  # template and tokenizer of the files render every prompt to the same ids
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A model that left the house, in `path`. A failed one is kept for looking at and is not served."""
+
+    format: str
+    path: str
+    precision: str
+    files: Mapping[str, str]  # name to sha256
+    parity: Parity
+
+    @property
+    def failed(self) -> bool:
+        return not self.parity.passed
+
+
 # --- river 3: questions to a recommendation --------------------------------------------------------
 
 
