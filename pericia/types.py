@@ -5,7 +5,11 @@ Text positions are character offsets into `Document.text`; pages, lines, rows an
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Role = Literal["system", "user", "assistant", "tool"]
 ChunkKind = Literal["text", "table", "summary"]
@@ -85,6 +89,23 @@ class Chunk:
     num_tokens: int = 0
     language: str = "en"
     groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A chunk as it is stored: `vector` has length 1, `tokens` is the analyser's output joined by blanks."""
+
+    chunk: Chunk
+    vector: "NDArray[np.float32]"
+    tokens: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk that a search found; `score` is the cosine of a dense search or the BM25 of a lexical one."""
+
+    chunk: Chunk
+    score: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Vector stores: chunks with their vectors and lexical tokens, searched by either."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -9,24 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pericia.lookup import load_object
-from pericia.types import Chunk
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A chunk that a search found; `score` is the cosine of a dense search or the BM25 of a lexical one."""
-
-    chunk: Chunk
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A chunk as it is stored: `vector` has length 1, `tokens` is our analyser's output joined by blanks."""
-
-    chunk: Chunk
-    vector: NDArray[np.float32]
-    tokens: str
+from pericia.types import Chunk, Entry, Hit
 
 
 class VectorStore(Protocol):

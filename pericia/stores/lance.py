@@ -1,0 +1,319 @@
+"""LanceDB, embedded: one table on disk for each embedder, with vectors and full text beside each other.
+
+What is done here and why stands in the project's design notes as twelve rules; each has a test in
+`tests/stores/`. The two that shape the code: a document is replaced in one commit, and nothing compacts by itself.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+from lancedb.index import FTS, HnswSq
+from lancedb.query import MatchQuery
+from numpy.typing import NDArray
+
+from pericia.errors import ConflictError, PericiaError
+from pericia.types import Chunk, Entry, Hit, Place
+from pericia.workspace import lock, write_json
+
+ANN_ROWS = 50_000  # below, the exact scan takes under 50 ms on two cores
+ANN_RECALL = 0.95
+KEEP_VERSIONS = timedelta(hours=1)  # a reader of an older version must not lose its files
+_SEARCHES = (
+    (1, 5, 100),
+    (1, 10, 300),
+    (1, 20, 1000),
+)  # nprobes, refine_factor, ef: tried in this order
+_TRIES = 8
+
+T = TypeVar("T")
+
+
+class LanceStore:
+    """See `VectorStore`. A handle sees every commit of other processes at once."""
+
+    def __init__(
+        self, folder: Path, embedder_name: str, num_dimensions: int, ann_rows: int = ANN_ROWS
+    ) -> None:
+        _check_prefilter()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._num_dimensions = num_dimensions
+        self._ann_rows = ann_rows
+        self._name = f"chunks_{sha256(embedder_name.encode()).hexdigest()[:16]}"
+        self._database = lancedb.connect(folder, read_consistency_interval=timedelta(0))
+        schema = _schema(embedder_name, num_dimensions)
+        try:
+            self._table = self._database.create_table(self._name, schema=schema, exist_ok=True)
+        except ValueError:  # it is there with other columns: `_check_owner` says whose
+            self._table = self._database.open_table(self._name)
+        self._check_owner(embedder_name)
+        if not self._has_index("tokens"):
+            self._retry(self._index_tokens)
+
+    def replace(self, entries_by_document: Mapping[str, Sequence[Entry]]) -> None:
+        """See `VectorStore.replace`."""
+        if not entries_by_document:
+            return
+        rows = [_row(entry) for entries in entries_by_document.values() for entry in entries]
+        documents = f"document_id IN ({', '.join(map(_quoted, entries_by_document))})"
+        if not rows:
+            self._retry(lambda: self._table.delete(documents))
+            return
+        source = pa.Table.from_pylist(rows, schema=self._table.schema)
+        # Another process may win the commit; the library retries, and so do we. No scalar index on the key is used:
+        # one returned invalid fragments (lancedb#2751).
+        self._retry(
+            lambda: (
+                self._table.merge_insert("id")
+                .when_matched_update_all()
+                .when_not_matched_insert_all()
+                .when_not_matched_by_source_delete(documents)
+                .use_index(False)
+                .execute(source)
+            )
+        )
+
+    def search_dense(
+        self, vector: NDArray[np.float32], k: int, groups: Sequence[str] | None = None
+    ) -> list[Hit]:
+        """See `VectorStore.search_dense`."""
+        if vector.shape != (self._num_dimensions,):
+            raise ConflictError(
+                f"A question of {vector.shape[-1]} dimensions cannot search vectors of {self._num_dimensions}.",
+                hint="Ask with the embedder that the index was made with.",
+            )
+        query = self._dense_query(vector, k + _MARGIN, self._ann_settings())
+        found = _filtered(query, groups).select(["chunk", "_distance"])
+        return _hits(found.to_arrow(), lambda row: 1.0 - row["_distance"], k)
+
+    def search_lexical(
+        self, tokens: Sequence[str], k: int, groups: Sequence[str] | None = None
+    ) -> list[Hit]:
+        """See `VectorStore.search_lexical`."""
+        if not tokens:
+            return []
+        match = MatchQuery(" ".join(dict.fromkeys(tokens)), "tokens")
+        query = self._table.search(match, query_type="fts", fts_columns="tokens")
+        found = _filtered(query, groups).select(["chunk", "_score"]).limit(k + _MARGIN)
+        return _hits(found.to_arrow(), lambda row: float(row["_score"]), k)
+
+    def chunks(self, document_id: str | None = None) -> list[Chunk]:
+        """See `VectorStore.chunks`."""
+        query = self._table.search().select(["chunk"])
+        if document_id is not None:
+            query = query.where(f"document_id = {_quoted(document_id)}")
+        chunks = [_chunk(row["chunk"]) for row in query.to_arrow().to_pylist()]
+        return sorted(chunks, key=lambda chunk: (chunk.document_id, chunk.start, chunk.id))
+
+    def count(self) -> int:
+        """See `VectorStore.count`."""
+        return int(self._table.count_rows())
+
+    def optimize(self) -> str:
+        """See `VectorStore.optimize`. One process does it at a time; the others need not."""
+        try:
+            with lock(self._folder / "optimize", "compacting the index"):
+                self._compact()
+                self._build_ann()
+        except ConflictError:
+            return ""
+        except (RuntimeError, OSError) as error:
+            reason = str(error).strip().split("\n")[0]
+            versions = len(self._table.list_versions())
+            return f"the index was not compacted ({reason}); it holds {versions} versions"
+        return ""
+
+    def _compact(self) -> None:
+        try:
+            self._retry(lambda: self._table.optimize(cleanup_older_than=KEEP_VERSIONS))
+        except RuntimeError:  # a failed merge of full text would block everything after it
+            self._index_tokens()
+            self._table.optimize(cleanup_older_than=KEEP_VERSIONS)
+
+    def _build_ann(self) -> None:
+        """Build the graph index past the size where it pays, and keep it only if it finds what the scan finds."""
+        rows = self.count()
+        built_at = int(self._ann_settings().get("rows", 0))
+        if rows < self._ann_rows or rows < 2 * built_at:
+            return
+        config = HnswSq(distance_type="cosine", num_partitions=max(1, rows // 1_000_000))
+        self._table.create_index("vector", config=config, replace=True)
+        for nprobes, refine_factor, ef in _SEARCHES:
+            settings = {
+                "rows": rows,
+                "nprobes": nprobes,
+                "refine_factor": refine_factor,
+                "ef": ef,
+                "exact": False,
+            }
+            if self._recall(settings) >= ANN_RECALL:
+                break
+        else:
+            settings["exact"] = True
+        write_json(self._folder / f"{self._name}.ann.json", settings)
+
+    def _recall(self, settings: Mapping[str, Any], num_probes: int = 200, k: int = 10) -> float:
+        """Return the share of the exact scan's k nearest that the graph finds, over stored vectors."""
+        probes = self._table.search().select(["vector"]).limit(num_probes).to_arrow()
+        found = 0
+        for row in probes.to_pylist():
+            vector = np.asarray(row["vector"], dtype=np.float32)
+            exact, near = (
+                {r["id"] for r in query.select(["id", "_distance"]).to_arrow().to_pylist()}
+                for query in (
+                    self._dense_query(vector, k, {"exact": True}),
+                    self._dense_query(vector, k, settings),
+                )
+            )
+            found += len(exact & near)
+        return found / max(1, k * probes.num_rows)
+
+    def _dense_query(self, vector: NDArray[np.float32], k: int, settings: Mapping[str, Any]) -> Any:
+        query = self._table.search(vector, vector_column_name="vector").distance_type("cosine")
+        if settings.get("exact", True):
+            return query.limit(k).bypass_vector_index()
+        refine_factor, ef = settings["refine_factor"], settings["ef"]
+        nearest = query.limit(k).nprobes(settings["nprobes"]).refine_factor(refine_factor)
+        return nearest.ef(max(ef, k * refine_factor))
+
+    def _ann_settings(self) -> dict[str, Any]:
+        """Return how to search the graph; empty without one, and then the scan is exact."""
+        path = self._folder / f"{self._name}.ann.json"
+        if not path.exists() or not self._has_index("vector"):
+            return {}
+        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return settings
+
+    def _has_index(self, column: str) -> bool:
+        return any(column in index.columns for index in self._table.list_indices())
+
+    def _index_tokens(self) -> None:
+        """Index our own tokens as they are: no stemming, stop words, folding or length limit a second time."""
+        config = FTS(
+            with_position=False,
+            base_tokenizer="whitespace",
+            max_token_length=1000,
+            lower_case=False,
+            stem=False,
+            remove_stop_words=False,
+            ascii_folding=False,
+            block_size=128,
+        )
+        self._table.create_index("tokens", config=config, replace=True)
+
+    def _check_owner(self, embedder_name: str) -> None:
+        metadata = self._table.schema.metadata or {}
+        owner = metadata.get(b"embedder", b"").decode()
+        dimensions = int(metadata.get(b"num_dimensions", b"0"))
+        if owner != embedder_name or dimensions != self._num_dimensions:
+            raise ConflictError(
+                f"The index holds vectors of '{owner}' ({dimensions} dimensions), not of '{embedder_name}' "
+                f"({self._num_dimensions}).",
+                hint="Delete the index folder and run: pericia add",
+            )
+
+    def _retry(self, write: Callable[[], T]) -> T:
+        """Return what `write` returns; lost races for a commit are repeated from the newest version."""
+        for attempt in range(_TRIES):
+            try:
+                return write()
+            except (RuntimeError, OSError) as error:
+                if "conflict" not in str(error).lower() or attempt == _TRIES - 1:
+                    raise
+                time.sleep(0.05 * 2**attempt)
+                self._table.checkout_latest()
+        raise AssertionError("unreachable")
+
+
+_MARGIN = 20  # more rows than asked for, so that ties at the end are broken by id and not by chance
+
+
+def _schema(embedder_name: str, num_dimensions: int) -> pa.Schema:
+    """Return the columns. Text has 64-bit offsets: a compaction of over 2 GiB would overflow 32 bits."""
+    text = pa.large_string()
+    return pa.schema(
+        [
+            pa.field("id", text),
+            pa.field("document_id", text),
+            pa.field("groups", pa.list_(text)),
+            pa.field("tokens", text),
+            pa.field("chunk", text),
+            pa.field("vector", pa.list_(pa.float32(), num_dimensions)),
+        ],
+        metadata={"embedder": embedder_name, "num_dimensions": str(num_dimensions)},
+    )
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    chunk = entry.chunk
+    return {
+        "id": chunk.id,
+        "document_id": chunk.document_id,
+        "groups": [_group_key(group) for group in chunk.groups],
+        "tokens": entry.tokens,
+        "chunk": json.dumps(asdict(chunk), ensure_ascii=False),
+        "vector": entry.vector,
+    }
+
+
+def _chunk(stored: str) -> Chunk:
+    fields = json.loads(stored)
+    place = fields.pop("place")
+    place["box"] = tuple(place["box"]) if place["box"] else None
+    for name in ("headings", "groups"):
+        fields[name] = tuple(fields[name])
+    return Chunk(**fields, place=Place(**place))
+
+
+def _hits(found: pa.Table, score: Callable[[Mapping[str, Any]], float], k: int) -> list[Hit]:
+    hits = [Hit(_chunk(row["chunk"]), score(row)) for row in found.to_pylist()]
+    return sorted(hits, key=lambda hit: (-hit.score, hit.chunk.id))[:k]
+
+
+def _filtered(query: Any, groups: Sequence[str] | None) -> Any:
+    """Return the query limited to chunks without groups or with one of `groups`; one filter, before ranking."""
+    if groups is None:
+        return query
+    public = "array_length(`groups`) = 0"
+    keys = ", ".join(f"'{_group_key(group)}'" for group in groups)
+    allowed = f"({public} OR array_has_any(`groups`, [{keys}]))" if keys else public
+    return query.where(allowed, prefilter=True)
+
+
+def _group_key(group: str) -> str:
+    """Return the hash that stands for a group in filters, where a name would need quoting."""
+    return sha256(group.encode()).hexdigest()[:16]
+
+
+def _quoted(document_id: str) -> str:
+    assert document_id.isalnum(), document_id  # our own hashes, never file names
+    return f"'{document_id}'"
+
+
+@cache
+def _check_prefilter() -> None:
+    """Refuse to work with a LanceDB whose filters are applied after ranking: it once was so (lancedb#3095)."""
+    table = lancedb.connect("memory://").create_table(
+        "probe",
+        [{"id": i, "word": "word", "vector": [1.0, i / 100]} for i in range(40)],
+    )
+    table.create_index("word", config=FTS(base_tokenizer="whitespace", stem=False))
+    dense = table.search([1.0, 0.0], vector_column_name="vector").select(["id", "_distance"])
+    match = table.search(MatchQuery("word", "word"), query_type="fts", fts_columns="word")
+    for query in (dense, match.select(["id", "_score"])):
+        found = query.where("id >= 38", prefilter=True).limit(2).to_arrow()
+        if sorted(found["id"].to_pylist()) != [38, 39]:
+            raise PericiaError(
+                f"LanceDB {lancedb.__version__} filters after ranking, so answers would miss passages.",
+                hint="Run: pip install 'lancedb==0.40.0'",
+            )

@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import numpy as np
+
+from pericia.stores.lance import LanceStore
+from pericia.types import Entry
+from tests.stores.entries import DIMENSIONS, entry, vector_of
+
+
+def test_past_its_size_the_graph_index_is_built_and_finds_what_the_scan_finds(
+    tmp_path: Path,
+) -> None:
+    store = LanceStore(tmp_path, "fake", DIMENSIONS, ann_rows=600)
+    entries: list[Entry] = [entry(f"d{i}", 0, f"word d{i}") for i in range(700)]
+    store.replace({e.chunk.document_id: [e] for e in entries})
+    assert not list(tmp_path.glob("*.ann.json"))
+    assert store.optimize() == ""
+    assert list(tmp_path.glob("*.ann.json"))
+    vector = vector_of("question")
+    nearest = sorted(entries, key=lambda e: -float(e.vector @ vector))[:10]
+    found = [h.chunk.id for h in store.search_dense(vector, 10)]
+    assert len(set(found) & {e.chunk.id for e in nearest}) >= 9
+    fresh = entry("fresh", 0, "fresh")
+    store.replace({fresh.chunk.document_id: [fresh]})
+    assert store.search_dense(fresh.vector, 1)[0].chunk == fresh.chunk
+
+
+def test_a_failing_compaction_is_said_and_searching_goes_on(tmp_path: Path) -> None:
+    store = LanceStore(tmp_path, "fake", DIMENSIONS)
+    one = entry("a", 0, "word")
+    store.replace({one.chunk.document_id: [one]})
+
+    def fail(**_: object) -> None:
+        raise RuntimeError("disk quota exceeded\ndetails")
+
+    store._table.optimize = fail
+    fault = store.optimize()
+    assert "disk quota exceeded" in fault
+    assert "versions" in fault
+    assert store.search_dense(np.asarray(one.vector), 1)[0].chunk == one.chunk
