@@ -67,6 +67,9 @@ class RetrievalConfig(Section):
         "auto", "measures each leg on development questions; without any, both are fused"
     )
     language: str = knob("auto", "the stop words and stems: en, es, pt, bg, or auto per document")
+    lexical_unit: Literal["auto", "surface", "stem", "grams"] = knob(
+        "auto", "words, stems or 4-grams as the lexical leg compares them; auto is the language's best"
+    )
     refuse_below: float = knob(
         0.25,
         "a careful constant until calibrated on unanswerable questions",
@@ -128,6 +131,7 @@ class EvaluateConfig(Section):
     smallest_gain: float = knob(
         0.05, "a smaller difference would change no decision", unit="of the score", gt=0, le=1
     )
+    terms: tuple[str, ...] = knob((), "house terms: answers should use them where references do")
     few_shot: int = knob(
         3, "more examples cost tokens in every request", unit="examples", ge=1, le=64
     )
@@ -142,8 +146,20 @@ class UseConfig(Section):
         "yearly", "how often the facts change; often means that fine-tuning is a burden"
     )
     citations_required: bool = knob(False, "true leaves only arms that name their sources")
+    good_enough: float = knob(
+        0.3, "an expert below this helps nobody, so no arm is advised", unit="of the score", ge=0, le=1
+    )
     latency_limit_ms: float | None = knob(None, "slower arms are dropped", unit="ms, median", gt=0)
     requests_per_month: int = knob(1000, "spreads the one-off costs", ge=1)
+
+
+class ServeConfig(Section):
+    aliases: bool = knob(
+        True, "code written for OpenAI's model names runs; jobs and lists say what really answers"
+    )
+    max_waiting: int = knob(
+        32, "beyond it callers get 429 and come back", unit="requests", ge=1, le=10_000
+    )
 
 
 class Config(Section):
@@ -163,6 +179,7 @@ class Config(Section):
     retrieval: RetrievalConfig = RetrievalConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    serve: ServeConfig = ServeConfig()
 
 
 def load_config(path: Path) -> Config:
