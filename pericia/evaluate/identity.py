@@ -1,0 +1,109 @@
+"""What a run is: the values that its answers depend on, and the facts that its report prints beside them."""
+
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from pericia.config import Config
+from pericia.evaluate.tools import Tools
+from pericia.machine import look_at_machine
+from pericia.prompts import PROMPTS_VERSION, prompts_sha256
+from pericia.types import Adapter, Dataset, Finding, Question
+from pericia.workspace import sha256_of
+
+LIBRARIES = ("pericia", "torch", "transformers", "peft", "trl", "lancedb", "numpy", "scipy")
+MOST_FINDINGS_KEPT = 100
+
+
+def identify(
+    config: Config,
+    questions: Sequence[Question],
+    dataset: Dataset | None,
+    arms: Sequence[str],
+    tools: Tools,
+) -> dict[str, Any]:
+    """Return everything that the answers and their scores depend on; its hash names the run.
+
+    Prices and the use are not part of it: they change the advice and the costs, not the answers.
+    """
+    evaluate = config.evaluate.model_dump(mode="json", exclude={"prices", "smallest_gain", "arms"})
+    return {
+        "arms": list(arms),
+        "questions_sha256": sha256_of([asdict(question) for question in questions]),
+        "dataset_sha256": dataset.sha256 if dataset else "",
+        "index": tools.index_identity,
+        "model": tools.model_identity,
+        "prompts_sha256": prompts_sha256(),
+        "instruction": config.instruction,
+        "retrieval": config.retrieval.model_dump(mode="json", exclude={"pdf_password"}),
+        "train": config.train.model_dump(mode="json") if dataset else {},
+        "evaluate": evaluate,
+    }
+
+
+def describe(
+    config: Config,
+    identity: Mapping[str, Any],
+    dataset: Dataset | None,
+    findings: Sequence[Finding],
+    left_out: Mapping[str, str],
+    before: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the facts of the report. What `before` says of the first start and of the training stays."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    machine = look_at_machine()
+    return {
+        "created": before.get("created", now),
+        "adapters": before.get("adapters", {}),
+        "left_out": dict(left_out),
+        "hashes": dict(identity),
+        "prompts_version": PROMPTS_VERSION,
+        "dataset": _card(dataset, findings) if dataset else {},
+        "machine": before.get("machine", f"{machine.cpu}: {machine}"),
+        "versions": before.get("versions", {"python": platform.python_version(), **_versions()}),
+        "seeds": {"resampling": config.evaluate.seed, "training": config.train.seed},
+    }
+
+
+def facts_of_adapter(adapter: Adapter) -> dict[str, object]:
+    """Return what the report says of an adapter."""
+    kept = (
+        "train_s",
+        "num_train",
+        "num_validation",
+        "num_too_long",
+        "dataset_sha256",
+        "base_sha256",
+    )
+    return {"id": adapter.id} | {
+        key: adapter.manifest[key] for key in kept if key in adapter.manifest
+    }
+
+
+def _card(dataset: Dataset, findings: Sequence[Finding]) -> dict[str, Any]:
+    sources = {
+        example.source for example in (*dataset.train, *dataset.validation) if example.source
+    }
+    return {
+        "num_train": len(dataset.train),
+        "num_validation": len(dataset.validation),
+        "num_sources": len(sources),
+        "num_duplicates": dataset.num_duplicates,
+        "num_findings": dict(Counter(finding.code for finding in findings)),
+        "findings": [asdict(finding) for finding in findings[:MOST_FINDINGS_KEPT]],
+        "sha256": dataset.sha256,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            found[library] = "not installed"
+    return found
