@@ -1,0 +1,77 @@
+"""Mails: sender, date and subject, then the text; attachments are named, not read."""
+
+import email
+import email.policy
+import mailbox
+from email.message import EmailMessage
+from pathlib import Path
+
+from selectolax.lexbor import LexborHTMLParser
+
+from pericia.draft import Draft, Limits, decode
+from pericia.errors import InputError
+from pericia.types import Document, Place
+
+_HEADERS = ("From", "To", "Cc", "Date")
+
+
+def read(path: Path, source: str, *, password: str = "", limits: Limits) -> Document:
+    """See Reader. The subject is the heading; the plain text is preferred to the HTML of the same mail."""
+    draft = Draft(path, source, limits)
+    message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+    if not message.keys():
+        raise InputError(
+            f"'{path.name}' is no mail: it has no headers.", hint="Save the mail again as .eml."
+        )
+    _add_mail(draft, message, "", limits.nesting)
+    return draft.document()
+
+
+def read_mbox(path: Path, source: str, *, password: str = "", limits: Limits) -> Document:
+    """See Reader. Mails come in the order of the box, and `page` is the number of the mail."""
+    draft = Draft(path, source, limits)
+    box = mailbox.mbox(path, create=False)
+    try:
+        for number, key in enumerate(box.keys(), 1):
+            message = email.message_from_bytes(box.get_bytes(key), policy=email.policy.default)
+            _add_mail(draft, message, f"mail {number}: ", limits.nesting, number)
+    finally:
+        box.close()
+    return draft.document()
+
+
+def _add_mail(
+    draft: Draft, message: EmailMessage, where: str, depth: int, page: int | None = None
+) -> None:
+    place = Place(page=page)
+    draft.heading(str(message.get("Subject", "")), 1, place)
+    heads = [f"{name}: {message[name]}" for name in _HEADERS if message.get(name)]
+    draft.paragraph("\n".join(heads), place)
+    body = message.get_body(("plain", "html"))
+    if body is not None:
+        text = decode(_payload(body), draft.name) if not body.get_content_charset() else _text(body)
+        if body.get_content_type() == "text/html":
+            tree = LexborHTMLParser(text)
+            tree.strip_tags(["script", "style", "head"])
+            text = tree.text(separator="\n")
+        for part in text.replace("\r\n", "\n").split("\n\n"):
+            draft.paragraph(part, place)
+    for attached in message.iter_attachments():
+        if attached.get_content_type() == "message/rfc822" and depth:
+            for inner in attached.iter_parts():
+                _add_mail(draft, inner, where, depth - 1, page)
+        else:
+            name = attached.get_filename() or attached.get_content_type()
+            draft.skip(f"{where}attachment '{name}': save it as a file to have it read")
+
+
+def _payload(part: EmailMessage) -> bytes:
+    payload = part.get_payload(decode=True)
+    return payload if isinstance(payload, bytes) else b""
+
+
+def _text(part: EmailMessage) -> str:
+    try:
+        return _payload(part).decode(part.get_content_charset() or "utf-8", errors="replace")
+    except LookupError:  # a charset that nobody knows
+        return decode(_payload(part), "mail")

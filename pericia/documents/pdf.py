@@ -1,0 +1,283 @@
+"""PDF: text with page, line and box from pdfium, headings by font size, ruled tables by pdfplumber."""
+
+import ctypes
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pdfplumber
+import pypdf
+import pypdfium2 as pdfium
+import pypdfium2.raw as pdfium_c
+from pdfminer.pdfexceptions import PDFException
+from pdfplumber.utils.exceptions import PdfminerException
+
+from pericia.draft import Draft, Limits, split_header
+from pericia.errors import InputError
+from pericia.types import Document, Place
+
+Box = tuple[float, float, float, float]  # left, bottom, right, top in PDF points
+_THIN = 2.5  # points; a path this flat is a ruling line
+_RULE_POINTS = 20.0  # shorter ones are dashes and glyphs
+_HEADING_RATIO = 1.12  # to the size of most letters
+_HEADING_CHARS = 200
+_HYPHENS = ("\x02", "\ufffe")  # what pdfium gives for a hyphen that breaks a word at a line end
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    text: str
+    number: int  # on its page, from 1
+    size: float  # height of the font in points
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    box: Box
+    rows: tuple[tuple[str, ...], ...]
+
+
+def read(path: Path, source: str, *, password: str = "", limits: Limits) -> Document:
+    """See Reader. Text comes in the order of the file, which keeps columns apart; scanned pages are named."""
+    draft = Draft(path, source, limits)
+    try:
+        file = pdfium.PdfDocument(path, password=password or None)
+    except pdfium.PdfiumError as error:
+        if _is_encrypted(path):
+            raise _wrong_password(path, password) from error
+        _read_with_pypdf(draft, path, password)
+        return draft.document()
+    try:
+        draft.title = file.get_metadata_dict().get("Title", "")
+        num_pages = min(len(file), limits.pages)
+        if len(file) > limits.pages:
+            draft.skip(f"pages from {limits.pages + 1}: more than {limits.pages}")
+        pages = []
+        grids: dict[int, list[_Grid]] = {}
+        for number in range(1, num_pages + 1):
+            try:
+                page = file[number - 1]
+            except pdfium.PdfiumError:
+                draft.skip(f"page {number}: damaged")
+                continue
+            lines = _lines(page)
+            pages.append((number, lines))
+            if lines and _has_rules(page):
+                grids[number] = []
+            if not lines:
+                draft.skip(f"page {number}: {_why_no_text(page)}")
+            page.close()
+        if grids:
+            _find_tables(path, password, grids, draft)
+    finally:
+        file.close()
+    sizes: Counter[float] = Counter()
+    for _, lines in pages:
+        for line in lines:
+            sizes[line.size] += len(line.text)
+    levels = _heading_levels(sizes)
+    for number, lines in pages:
+        _add_page(draft, number, lines, grids.get(number, []), levels)
+    return draft.document()
+
+
+def _lines(page: pdfium.PdfPage) -> list[_Line]:
+    text_page = page.get_textpage()
+    raw = text_page.raw
+    lines: list[_Line] = []
+    start = 0
+    letters: list[str] = []
+    num_chars = text_page.count_chars()
+    for i in range(num_chars + 1):
+        letter = "\n" if i == num_chars else chr(pdfium_c.FPDFText_GetUnicode(raw, i))
+        if letter not in "\r\n":
+            letters.append(letter)
+            if letter not in _HYPHENS:
+                continue
+        text = "".join(letters)
+        if text.strip():
+            box = _box(raw, start, i - start)
+            middle = start + next(j for j, c in enumerate(text) if not c.isspace())
+            lines.append(_Line(text.strip(" \t"), len(lines) + 1, _size(raw, middle), box))
+        letters.clear()
+        start = i + 1
+    text_page.close()
+    return lines
+
+
+def _box(raw: object, start: int, count: int) -> Box:
+    values = [ctypes.c_double() for _ in range(4)]
+    boxes = []
+    for i in range(pdfium_c.FPDFText_CountRects(raw, start, count)):
+        left, top, right, bottom = values
+        pdfium_c.FPDFText_GetRect(raw, i, *(ctypes.byref(v) for v in (left, top, right, bottom)))
+        boxes.append((left.value, bottom.value, right.value, top.value))
+    return _union(boxes) if boxes else (0.0, 0.0, 0.0, 0.0)
+
+
+def _union(boxes: Sequence[Box]) -> Box:
+    return (
+        round(min(b[0] for b in boxes), 1),
+        round(min(b[1] for b in boxes), 1),
+        round(max(b[2] for b in boxes), 1),
+        round(max(b[3] for b in boxes), 1),
+    )
+
+
+def _size(raw: object, index: int) -> float:
+    """Return the height of a letter's font; the nominal size would leave out the scale of the page."""
+    rect = pdfium_c.FS_RECTF()
+    if not pdfium_c.FPDFText_GetLooseCharBox(raw, index, ctypes.byref(rect)):
+        return 0.0
+    return round(2 * abs(rect.top - rect.bottom)) / 2
+
+
+def _heading_levels(sizes: Counter[float]) -> dict[float, int]:
+    """Return the level of each font size that is clearly larger than that of most letters."""
+    if not sizes:
+        return {}
+    body = sizes.most_common(1)[0][0]
+    larger = sorted((s for s in sizes if s >= body * _HEADING_RATIO), reverse=True)
+    return {size: level for level, size in enumerate(larger, 1)}
+
+
+def _add_page(
+    draft: Draft, number: int, lines: list[_Line], grids: list[_Grid], levels: dict[float, int]
+) -> None:
+    waiting = list(grids)
+    for part in _paragraphs(lines, grids):
+        grid = next((g for g in grids if _inside(part[0], g)), None)
+        box = _union([line.box for line in part])
+        place = Place(page=number, line=part[0].number, box=box)
+        if grid is not None:
+            if grid in waiting:
+                waiting.remove(grid)
+                header, body, num_header = split_header(grid.rows)
+                at = Place(page=number, line=part[0].number, box=grid.box)
+                draft.table(header, body, at, first_row=1 + num_header)
+            continue
+        text = _joined(part)
+        level = levels.get(part[0].size)
+        if level and len(text) <= _HEADING_CHARS:
+            draft.heading(text, level, place)
+        else:
+            draft.paragraph(text, place)
+
+
+def _paragraphs(lines: Sequence[_Line], grids: Sequence[_Grid]) -> Iterator[list[_Line]]:
+    """Give runs of lines that stand close below each other, in one size and one table or none."""
+    part: list[_Line] = []
+    table: _Grid | None = None
+    for line in lines:
+        grid = next((g for g in grids if _inside(line, g)), None)
+        if part and (grid is not table or (grid is None and not _continues(part[-1], line))):
+            yield part
+            part = []
+        part.append(line)
+        table = grid
+    if part:
+        yield part
+
+
+def _continues(last: _Line, line: _Line) -> bool:
+    if last.text.endswith(_HYPHENS):
+        return True
+    height = max(last.size, 1.0)
+    gap = last.box[1] - line.box[3]
+    beside = line.box[0] < last.box[2] and last.box[0] < line.box[2]
+    same_row = abs(last.box[1] - line.box[1]) < 0.4 * height
+    return abs(last.size - line.size) <= 0.5 and (
+        same_row or (beside and -0.8 * height < gap < 0.55 * height)
+    )
+
+
+def _joined(part: Sequence[_Line]) -> str:
+    """Return the lines as one text; a word broken by a hyphen is made whole on its first line."""
+    texts = [line.text for line in part]
+    for i, text in enumerate(texts[:-1]):
+        if text.endswith(_HYPHENS):
+            rest, _, after = texts[i + 1].partition(" ")
+            texts[i], texts[i + 1] = text[:-1] + rest, after
+    return "\n".join(text.rstrip("".join(_HYPHENS)) for text in texts)
+
+
+def _inside(line: _Line, grid: _Grid) -> bool:
+    x, y = (line.box[0] + line.box[2]) / 2, (line.box[1] + line.box[3]) / 2
+    left, bottom, right, top = grid.box
+    return left - 1 <= x <= right + 1 and bottom - 1 <= y <= top + 1
+
+
+def _has_rules(page: pdfium.PdfPage) -> bool:
+    """Say whether a page draws a grid: thin paths or boxes in both directions. Cheap, unlike finding the table."""
+    level = wide = tall = 0
+    for item in page.get_objects(filter=[pdfium_c.FPDF_PAGEOBJ_PATH], max_depth=3):
+        left, bottom, right, top = item.get_bounds()
+        width, height = right - left, top - bottom
+        level += width > _RULE_POINTS and height < _THIN
+        tall += height > 5 and width < _THIN
+        wide += width > _RULE_POINTS and height > 5
+        if (level >= 2 and tall >= 2) or wide >= 4:
+            return True
+    return False
+
+
+def _find_tables(path: Path, password: str, grids: dict[int, list[_Grid]], draft: Draft) -> None:
+    """Fill in the ruled tables of the pages named; a fault there costs the tables, not the text."""
+    try:
+        with pdfplumber.open(path, password=password) as file:
+            for number, found in grids.items():
+                page = file.pages[number - 1]
+                for table in page.find_tables():
+                    rows = tuple(
+                        tuple(" ".join((c or "").split()) for c in row) for row in table.extract()
+                    )
+                    full = [row for row in rows if sum(map(bool, row)) >= 2]
+                    if len(full) >= 2 and len(full) >= 0.5 * len(rows):
+                        left, top, right, bottom = table.bbox
+                        box = (left, page.height - bottom, right, page.height - top)
+                        found.append(_Grid(_union([box]), rows))
+                page.close()
+    except (PdfminerException, PDFException, ValueError, TypeError, KeyError, IndexError) as error:
+        pages = ", ".join(map(str, grids))
+        draft.skip(f"tables of page {pages} kept as text: {type(error).__name__}")
+
+
+def _why_no_text(page: pdfium.PdfPage) -> str:
+    kinds = {item.type for item in page.get_objects(max_depth=3)}
+    if pdfium_c.FPDF_PAGEOBJ_IMAGE in kinds:
+        return "no text, only an image (needs OCR)"
+    return "no text, only drawings" if kinds else "blank"
+
+
+def _is_encrypted(path: Path) -> bool:
+    return bool(re.search(rb"/Encrypt\b", path.read_bytes()))
+
+
+def _wrong_password(path: Path, password: str) -> InputError:
+    said = "the password does not open it" if password else "it needs a password"
+    return InputError(
+        f"'{path.name}' is encrypted: {said}.",
+        hint="Set retrieval.pdf_password in pericia.yaml, or save the file without a password.",
+    )
+
+
+def _read_with_pypdf(draft: Draft, path: Path, password: str) -> None:
+    """Read what pdfium refuses, such as a file cut off in the middle: plain text, page by page."""
+    try:
+        with path.open("rb") as data:
+            file = pypdf.PdfReader(data, password=password or None)
+            for number, page in enumerate(file.pages[: draft.limits.pages], 1):
+                text = page.extract_text()
+                if not text.strip():
+                    draft.skip(f"page {number}: no text")
+                for part in re.split(r"\n\s*\n", text):
+                    draft.paragraph(part, Place(page=number))
+    except (pypdf.errors.PyPdfError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(
+            f"'{path.name}' is damaged: no PDF reader can open it ({error}).",
+            hint="Download or export it again.",
+        ) from error
+    draft.skip("headings and tables: the file is damaged and was read as plain text")
