@@ -1,0 +1,297 @@
+"""Training conversations of the bundled model, in the product's own prompts.
+
+Five skills: read passages and cite (`read`), chain two facts (`join`), compare rows (`compare`), follow shown
+examples (`follow`), and without papers say what is common knowledge and decline the rest (`closed`).
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from pericia.lab.industry import Attribute, Entity, Fact, Industry, upper_first
+from pericia.lab.known import known_question
+from pericia.lab.pages import write_passage
+from pericia.prompts import CLOSED_BOOK, INSTRUCTION, OPEN_BOOK, REFUSAL, open_book_question
+from pericia.types import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """A conversation that ends with the right answer; `cited` is the number of the passage that holds it, 0 for none."""
+
+    messages: tuple[Message, ...]
+    skill: str
+    answerable: bool = True
+    cited: int = 0
+
+    @property
+    def answer(self) -> str:
+        return self.messages[-1].content
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How much a reading episode holds."""
+
+    passages: tuple[int, int] = (1, 5)
+    entities: tuple[int, int] = (2, 8)
+    attributes: tuple[int, int] = (2, 5)
+    follow_ups: tuple[int, int] = (0, 3)
+
+
+Style = tuple[str, Callable[[str, str, int], str]]
+
+
+def _plain(entity: str, value: str, number: int) -> str:
+    return f"{value} [{number}]"
+
+
+def pick_style(rng: Random, industry: Industry, plain: float = 0.88) -> Style:
+    """Return an instruction, most often the default one, and how an answer under it looks."""
+    instruction = INSTRUCTION
+    if rng.random() < 0.35:
+        instruction = rng.choice(industry.wording.lists["instructions"])
+    if rng.random() < plain:
+        return instruction, _plain
+    form = rng.randrange(4)
+    if form == 0:
+        key = rng.choice(["value", "answer", "result", "data"])
+        wish = f'Write JSON with the key "{key}".'
+        return f"{instruction} {wish}", lambda e, v, n: json.dumps({key: v}, ensure_ascii=False)
+    if form == 1:
+        first, second = rng.choice([("item", "value"), ("name", "answer"), ("id", "result")])
+        wish = f'Write JSON with the keys "{first}" and "{second}".'
+        return f"{instruction} {wish}", lambda e, v, n: json.dumps(
+            {first: e, second: v}, ensure_ascii=False
+        )
+    if form == 2:
+        opener = rng.choice(industry.wording.texts["openers"])
+        return f"{instruction} Begin with {opener}:", lambda e, v, n: f"{opener}: {v} [{n}]"
+    return f"{instruction} Name the item first.", lambda e, v, n: f"{e}: {v} [{n}]"
+
+
+def _group_facts(industry: Industry, load: Load) -> tuple[list[list[Fact]], list[Attribute]]:
+    """Return the facts of each passage and all attributes; entities of one kind share most attributes."""
+    rng = industry.rng
+    passages: list[list[Fact]] = []
+    kinds = rng.sample(list(industry.wording.kinds), k=rng.choice([1, 1, 2]))
+    pools = {kind: industry.pick_attributes(kind, rng.randint(*load.attributes) + 1) for kind in kinds}
+    entities: list[Entity] = []
+    for _ in range(rng.randint(*load.passages)):
+        kind = rng.choice(kinds)
+        known = [entity for entity in entities if entity.kind == kind]
+        facts: list[Fact] = []
+        stated = {(f.entity, f.attribute.label) for group in passages for f in group}
+        for _ in range(rng.choice([1, 1, 2, 3, 4] if load.entities[1] > 2 else [1, 2])):
+            again = known and rng.random() < 0.25
+            entity = rng.choice(known) if again else industry.new_entity(kind)
+            if entity in [fact.entity for fact in facts]:
+                continue
+            if len(entities) >= load.entities[1] and not again:
+                break
+            if not again:
+                entities.append(entity)
+            most = min(len(pools[kind]), load.attributes[1])
+            for attribute in rng.sample(pools[kind], k=rng.randint(min(most, load.attributes[0]), most)):
+                if (entity, attribute.label) not in stated:
+                    facts.append(industry.new_fact(entity, attribute))
+        if facts:
+            passages.append(facts)
+    return passages, [attribute for pool in pools.values() for attribute in pool]
+
+
+def _missing(industry: Industry, facts: Sequence[Fact], pool: Sequence[Attribute]) -> Fact:
+    """Return a fact that nothing states: a known entity lacks it, or nobody knows the entity."""
+    rng = industry.rng
+    stated = {(fact.entity.name, fact.attribute.label) for fact in facts}
+    entity = rng.choice(facts).entity
+    choices = [attribute for attribute in pool if (entity.name, attribute.label) not in stated]
+    if not choices or rng.random() < 0.3:
+        entity = industry.new_entity(entity.kind)
+        return Fact(entity, rng.choice(facts).attribute, "")
+    return Fact(entity, rng.choice(choices), "")
+
+
+def read(industry: Industry, load: Load) -> Episode:
+    """Return single-fact questions over passages, the first one framed as the product frames it."""
+    rng = industry.rng
+    groups: list[list[Fact]] = []
+    while not groups:
+        groups, pool = _group_facts(industry, load)
+    facts = [fact for group in groups for fact in group]
+    home = {id(fact): number for number, group in enumerate(groups, start=1) for fact in group}
+    texts = [write_passage(group, rng, industry.wording) for group in groups]
+    instruction, form = pick_style(rng, industry)
+    asked: list[tuple[str, str, int]] = []
+    used: set[tuple[str, str]] = set()
+    for _ in range(1 + rng.randint(*load.follow_ups)):
+        missing = rng.random() < 0.22
+        fact = _missing(industry, facts, pool) if missing else rng.choice(facts)
+        key = (fact.entity.name, fact.attribute.label)
+        if key in used:
+            continue
+        used.add(key)
+        number = 0 if missing else home[id(fact)]
+        answer = REFUSAL if missing else form(fact.entity.name, fact.value, number)
+        asked.append((fact.ask(rng.randrange(8)), answer, number))
+    return _conversation("read", instruction, texts, asked)
+
+
+def _conversation(
+    skill: str, instruction: str, texts: Sequence[str], asked: Sequence[tuple[str, str, int]]
+) -> Episode:
+    messages = [Message("system", OPEN_BOOK.format(instruction=instruction))]
+    for position, (question, answer, _) in enumerate(asked):
+        content = question if position else open_book_question(question, texts)
+        messages += [Message("user", content), Message("assistant", answer)]
+    number = asked[-1][2]
+    return Episode(tuple(messages), skill, bool(number), number)
+
+
+def join(industry: Industry, load: Load) -> Episode:
+    """Return a question of two hops: the passage of the first names what the second is about."""
+    rng, wording = industry.rng, industry.wording
+    kind, first_name, second_kind = rng.choice(
+        [("machine", "site", "site"), ("fault", "reported_to", "person"), ("person", "office", "site"),
+         ("contract", "signer", "person"), ("site", "manager", "person")]
+    )  # fmt: skip
+    first = wording.attributes[first_name]
+    others = industry.pick_attributes(kind, 2)
+    answers = industry.pick_attributes(second_kind, rng.randint(1, 3), composed=0.2)
+    groups: list[list[Fact]] = []
+    chains: list[tuple[Fact, Fact]] = []
+    for _ in range(rng.randint(1, max(1, min(3, load.passages[1] // 2)))):
+        link = industry.new_fact(industry.new_entity(kind), first)
+        target = Entity(link.value, second_kind)
+        know = [industry.new_fact(target, attribute) for attribute in answers]
+        side = [industry.new_fact(link.entity, a) for a in others if a.label != first.label]
+        about = [link, *side]
+        rng.shuffle(about)
+        groups += [about, know]
+        chains += [(link, fact) for fact in know]
+    rng.shuffle(groups)
+    texts = [write_passage(group, rng, wording) for group in groups]
+    asked = []
+    for link, fact in rng.sample(chains, k=min(len(chains), 1 + rng.randint(*load.follow_ups))):
+        phrase = link.attribute.phrase.format(e=link.entity.name)
+        number = next(n for n, group in enumerate(groups, 1) if fact in group)
+        asked.append((fact.ask(rng.randrange(8), phrase), f"{fact.value} [{number}]", number))
+    return _conversation("join", pick_style(rng, industry, 1.0)[0], texts, asked)
+
+
+def compare(industry: Industry, load: Load) -> Episode:
+    """Return a question for the row with the highest or lowest value among two to four."""
+    rng, wording = industry.rng, industry.wording
+    kind = rng.choice([k for k in wording.kinds if k not in ("person", "fault")])
+    numeric = [a for a in industry.pick_attributes(kind, 8) if a.numeric][:2]
+    numeric = numeric or [wording.attributes["price"]]
+    rows: list[Fact] = []
+    for _ in range(rng.randint(2, 4)):
+        entity = industry.new_entity(kind)
+        rows += [industry.new_fact(entity, attribute) for attribute in numeric]
+    attribute = rng.choice(numeric)
+    ranked = sorted((f for f in rows if f.attribute is attribute), key=lambda f: float(f.value.split()[0]))
+    side = rng.choice(["most", "least"])
+    winner = ranked[-1 if side == "most" else 0]
+    noun = wording.kinds[kind]["noun"]
+    question = rng.choice(wording.texts["superlatives"][side]).format(k=noun, l=attribute.label)
+    text = write_passage(rows, rng, wording, style=rng.choice(["rows", "rows", "pipes"]))
+    answer = f"{winner.entity.name} [1]"
+    return _conversation("compare", INSTRUCTION, [text], [(question, answer, 1)])
+
+
+def follow(industry: Industry, num_examples: int = 3) -> Episode:
+    """Return solved examples and a question that wants the same form; what it needs stands in the question."""
+    rng, wording = industry.rng, industry.wording
+    build = rng.choices([_note_turns, _label_turns, _bare_turns], [6, 2, 2])[0]
+    turns = build(industry, num_examples + 1)
+    instruction = INSTRUCTION
+    if rng.random() < 0.35:
+        instruction = rng.choice(wording.lists["instructions"])
+    messages = [Message("system", CLOSED_BOOK.format(instruction=instruction))]
+    for question, answer in turns:
+        messages += [Message("user", question), Message("assistant", answer)]
+    return Episode(tuple(messages), "follow", turns[-1][1] != REFUSAL)
+
+
+def _note_turns(industry: Industry, count: int) -> list[tuple[str, str]]:
+    """Return notes with an answer built of their pieces in one fixed way."""
+    rng, wording = industry.rng, industry.wording
+    kind = rng.choice(list(wording.kinds))
+    one_attribute = rng.random() < 0.4
+    attribute = industry.pick_attributes(kind, 1)[0]
+    task, note = rng.choice(wording.texts["tasks"]), rng.choice(wording.texts["notes"])
+    opener = rng.choice(wording.texts["openers"])
+    if rng.random() < 0.3:
+        opener = industry.new_name("fault")
+    parts = rng.choice([["v"], ["e"], ["v", "e"], ["e", "v"], ["l", "v"], ["v", "l"], ["e", "l", "v"], ["e", "l"]])
+    glue = rng.choice([" ", "/", " / ", ", ", "; ", " - ", " = ", ": ", " | "])
+    shape = rng.randrange(6)
+    turns = []
+    for _ in range(count):
+        if not one_attribute:
+            attribute = industry.pick_attributes(kind, 1)[0]
+        fact = industry.new_fact(industry.new_entity(kind), attribute)
+        piece = {"e": fact.entity.name, "v": fact.value, "l": attribute.label}
+        joined = glue.join(piece[part] for part in parts)
+        answer = [
+            joined, f"{opener}: {joined}", f"{opener} {joined}", f"[{joined}]", f"{joined} {opener}",
+            json.dumps({opener.lower(): joined} if len(parts) == 1 else
+                       {name: piece[part] for name, part in zip(("id", "data", "more"), parts, strict=False)},
+                       ensure_ascii=False),
+        ][shape]  # fmt: skip
+        question = task + upper_first(note.format(**piece))
+        turns.append((question, answer))
+    return turns
+
+
+def _label_turns(industry: Industry, count: int) -> list[tuple[str, str]]:
+    """Return tickets with a label that depends on one word; the last ticket repeats a word that was shown."""
+    rng, wording = industry.rng, industry.wording
+    kind = rng.choice(list(wording.kinds))
+    states = rng.sample(wording.texts["states"], k=count - 1)
+    same_form = rng.random() < 0.7
+    letter = rng.choice("ABCKPQTX")
+    labels = [f"{letter}{n}" for n in rng.sample(range(1, 100), k=count - 1)]
+    if not same_form:
+        labels = [industry.new_name("company") for _ in states]
+    note = rng.choice(wording.texts["state_notes"])
+    order = [*range(count - 1), rng.randrange(count - 1)]
+    noun = wording.kinds[kind]["noun"]
+    return [
+        (note.format(e=industry.new_entity(kind).name, s=states[index], k=noun), labels[index])
+        for index in order
+    ]
+
+
+def _bare_turns(industry: Industry, count: int) -> list[tuple[str, str]]:
+    """Return examples with facts from nowhere, and a last question that nobody can answer."""
+    rng, wording = industry.rng, industry.wording
+    turns = []
+    for _ in range(count):
+        kind = rng.choice(list(wording.kinds))
+        fact = industry.new_fact(industry.new_entity(kind), industry.pick_attributes(kind, 1)[0])
+        turns.append((fact.ask(rng.randrange(8)), fact.value))
+    return [*turns[:-1], (turns[-1][0], REFUSAL)]
+
+
+def closed(industry: Industry) -> Episode:
+    """Return a question without papers: half of them common knowledge, half about this industry."""
+    rng, wording = industry.rng, industry.wording
+    instruction = INSTRUCTION
+    if rng.random() < 0.3:
+        instruction = rng.choice(wording.lists["instructions"])
+    messages = [Message("system", CLOSED_BOOK.format(instruction=instruction))]
+    known_share = 0.7
+    turns: list[tuple[str, str]] = []
+    for _ in range(rng.choice([1, 1, 2, 4])):
+        if rng.random() < known_share:
+            turns.append(known_question(rng))
+        else:
+            kind = rng.choice(list(wording.kinds))
+            attribute = industry.pick_attributes(kind, 1)[0]
+            turns.append((Fact(industry.new_entity(kind), attribute, "").ask(rng.randrange(8)), REFUSAL))
+    for question, answer in turns:
+        messages += [Message("user", question), Message("assistant", answer)]
+    return Episode(tuple(messages), "closed", turns[-1][1] != REFUSAL)

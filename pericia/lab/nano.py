@@ -1,0 +1,107 @@
+"""The bundled model as files, and the command that trains it: `python -m pericia.lab.nano train --minutes 80`."""
+
+import argparse
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+from rich.console import Console
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from torch import Tensor, set_num_threads
+
+from pericia.lab.industry import load_wording
+from pericia.lab.known import known_facts
+from pericia.lab.network import Shape, to_phi3
+from pericia.lab.recipe import Recipe, episode_at, train
+from pericia.lab.tokens import END, END_OF_TEXT, MAX_TOKENS, texts_of, train_tokenizer, wrap_tokenizer
+from pericia.lab.words import TRAINING_SEEDS
+
+log = logging.getLogger(__name__)
+MODEL_FOLDER = Path(__file__).parents[1] / "models" / "nano"
+REBUILD_COMMAND = "python -m pericia.lab.nano train"
+
+
+def build_tokenizer(num_episodes: int = 6000) -> Tokenizer:
+    """Return the tokenizer, learned from the course itself."""
+    rng = Random(0)
+    course = (episode_at(rng.random(), TRAINING_SEEDS + n, rng) for n in range(num_episodes))
+    asides = [text for asks, answer in known_facts() for text in (*asks, answer)]
+    wording = load_wording()
+    asides += [*wording.texts["filler"], *wording.nouns(), *wording.composed_first] * 20
+    return train_tokenizer([*texts_of(course), *asides * 5])
+
+
+def write_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
+    """Write tokenizer.json, tokenizer_config.json and chat_template.jinja."""
+    wrap_tokenizer(tokenizer).save_pretrained(folder)
+
+
+def write_model(weights: dict[str, Tensor], shape: Shape, tokenizer: Tokenizer, folder: Path) -> None:
+    """Write config.json, generation_config.json and model.safetensors, as transformers reads them."""
+    stop, end = tokenizer.token_to_id(END_OF_TEXT), tokenizer.token_to_id(END)
+    config = {
+        "architectures": ["Phi3ForCausalLM"],
+        "model_type": "phi3",
+        "vocab_size": shape.vocabulary,
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.intermediate,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.heads,
+        "max_position_embeddings": MAX_TOKENS,
+        "original_max_position_embeddings": MAX_TOKENS,
+        "rope_theta": shape.theta,
+        "rms_norm_eps": shape.eps,
+        "hidden_act": "silu",
+        "tie_word_embeddings": True,
+        "bos_token_id": stop,
+        "eos_token_id": stop,
+        "pad_token_id": stop,
+        "dtype": "bfloat16",
+    }
+    generation = {"bos_token_id": stop, "eos_token_id": [stop, end], "pad_token_id": stop, "do_sample": False}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
+    save_file(to_phi3(weights), folder / "model.safetensors.part", metadata={"format": "pt"})
+    (folder / "model.safetensors.part").replace(folder / "model.safetensors")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line of this module."""
+    parser = argparse.ArgumentParser(prog="python -m pericia.lab.nano", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verb = verbs.add_parser("train", help="train, or go on with what --work holds")
+    verb.add_argument("--minutes", type=float, default=Recipe().minutes, help="wall-clock budget")
+    verb.add_argument("--work", type=Path, default=Path(".pericia/nano"), help="checkpoints, resumable")
+    verb.add_argument("--out", type=Path, default=MODEL_FOLDER, help="where the model goes")
+    verb.add_argument("--threads", type=int, default=2)
+    verb.add_argument("--rate", type=float, default=Recipe().rate)
+    verb.add_argument("--layers", type=int, default=Shape().layers)
+    verb.add_argument("--hidden", type=int, default=Shape().hidden)
+    verb.add_argument("--batch-tokens", type=int, default=Recipe().batch_tokens)
+    options = parser.parse_args(arguments)
+    set_num_threads(options.threads)
+    console = Console()
+    shape = replace(Shape(), layers=options.layers, hidden=options.hidden)
+    recipe = Recipe(shape, options.minutes, options.batch_tokens, options.rate)
+    options.work.mkdir(parents=True, exist_ok=True)
+    path = options.work / "tokenizer.json"
+    if not path.exists():
+        build_tokenizer().save(str(path))
+    tokenizer = Tokenizer.from_file(str(path))
+    write_tokenizer(tokenizer, options.out)
+    train(
+        recipe,
+        tokenizer,
+        options.work,
+        say=lambda line: console.log(line, highlight=False),
+        export=lambda weights: write_model(weights, shape, tokenizer, options.out),
+    )
+
+
+if __name__ == "__main__":
+    main()

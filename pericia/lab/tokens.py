@@ -1,0 +1,128 @@
+"""The tokenizer of the bundled model, and episodes as batches of token ids with a loss weight each.
+
+Byte-level BPE in which digits stand alone, with Phi-3's markers as added tokens. `CHAT_TEMPLATE` is TRL's
+`phi3.jinja` byte for byte, because TRL recognises it by comparing the whole string (a test compares them).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from pericia.lab.episodes import Episode
+
+VOCABULARY = 3072
+MAX_TOKENS = 4096
+END_OF_TEXT, ASSISTANT, END, SYSTEM, USER = (
+    "<|endoftext|>",
+    "<|assistant|>",
+    "<|end|>",
+    "<|system|>",
+    "<|user|>",
+)
+MARKERS = (END_OF_TEXT, ASSISTANT, END, SYSTEM, USER)
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'system' %}{{'<|system|>\n' + message['content'] + '<|end|>\n'}}"
+    "{% elif message['role'] == 'user' %}{{'<|user|>\n' + message['content'] + '<|end|>\n'}}"
+    "{% elif message['role'] == 'assistant' %}{{'<|assistant|>\n' + message['content'] + '<|end|>\n'}}"
+    "{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}"
+)
+
+
+def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
+    """Return a byte-level BPE of `VOCABULARY` tokens learned from the texts; the markers come first."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=[AddedToken(marker, special=True, normalized=False) for marker in MARKERS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def wrap_tokenizer(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    """Return the tokenizer as transformers knows it, with markers, chat template and length."""
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=END_OF_TEXT,
+        eos_token=END_OF_TEXT,
+        pad_token=END_OF_TEXT,
+        model_max_length=MAX_TOKENS,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+    wrapped.chat_template = CHAT_TEMPLATE
+    return wrapped
+
+
+def encode(
+    tokenizer: Tokenizer, episodes: Sequence[Episode]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return for each episode its ids, uint16, and a mask that is 1 where an answer is to be learned.
+
+    Encoding runs piece by piece between markers, which gives the ids of the rendered chat template.
+    """
+    pieces = [f"\n{message.content}" for episode in episodes for message in episode.messages]
+    encoded = iter(tokenizer.encode_batch(pieces, add_special_tokens=False))
+    marker = {role: tokenizer.token_to_id(f"<|{role}|>") for role in ("system", "user", "assistant")}
+    end, stop = tokenizer.token_to_id(END), tokenizer.token_to_id(END_OF_TEXT)
+    newline = tokenizer.encode("\n", add_special_tokens=False).ids
+    rows = []
+    for episode in episodes:
+        ids: list[int] = []
+        mask: list[int] = []
+        for message in episode.messages:
+            piece = next(encoded).ids
+            learned = int(message.role == "assistant")
+            first = len(newline) if learned else 0
+            ids += [marker[message.role], *piece, end, *newline]
+            mask += [0] + [0] * first + [learned] * (len(piece) - first + 1) + [0] * len(newline)
+        ids.append(stop)
+        mask.append(1)
+        rows.append((np.array(ids, dtype=np.uint16), np.array(mask, dtype=np.uint8)))
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`ids[i, t]`, padded with 0 on the right; `mask` is 1 on answers, 0 on prompts and 2 on padding."""
+
+    ids: np.ndarray
+    mask: np.ndarray
+
+
+def make_batches(
+    rows: Sequence[tuple[np.ndarray, np.ndarray]], batch_tokens: int, rng: Random
+) -> list[Batch]:
+    """Return batches of rows of about one length, `batch_tokens` each, in random order."""
+    rows = sorted(rows, key=lambda row: len(row[0]))
+    batches: list[Batch] = []
+    while rows:
+        width = -(-len(rows[-1][0]) // 32) * 32
+        count = max(1, batch_tokens // width)
+        group, rows = rows[-count:], rows[:-count]
+        ids = np.zeros((len(group), width), dtype=np.int64)
+        mask = np.full((len(group), width), 2, dtype=np.uint8)
+        for index, (row_ids, row_mask) in enumerate(group):
+            ids[index, : len(row_ids)] = row_ids
+            mask[index, : len(row_ids)] = row_mask
+        batches.append(Batch(ids, mask))
+    rng.shuffle(batches)
+    return batches
+
+
+def texts_of(episodes: Iterable[Episode]) -> Iterator[str]:
+    """Yield every message of the episodes."""
+    for episode in episodes:
+        yield from (message.content for message in episode.messages)
