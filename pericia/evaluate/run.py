@@ -34,7 +34,7 @@ from pericia.evaluate.records import (
 from pericia.evaluate.report import recompute, write_report
 from pericia.evaluate.scores import SCORES, Attempt, outcome, score_answer
 from pericia.evaluate.stats import detectable_in_words
-from pericia.evaluate.tools import Kind, Tools
+from pericia.evaluate.tools import Kind, Tools, open_tools
 from pericia.lookup import unknown_name
 from pericia.types import (
     Adapter,
@@ -89,6 +89,9 @@ def run(
         ConflictError: another run is at work here.
     """
     tell = on_event or (lambda event: None)
+    tools = tools or open_tools(
+        config, workspace, lambda m, d, t: tell(Event("documents", m, d, t))
+    )
     with lock(workspace.runs, "run"):
         questions = _questions(config, workspace, tools)
         dataset, findings = _examples(config, workspace, questions)
@@ -188,10 +191,10 @@ def _arms(
 def _train(
     arms: tuple[str, ...], dataset: Dataset | None, tools: Tools, tell: Callable[[Event], None]
 ) -> dict[str, Adapter]:
-    adapters = {}
+    adapters: dict[str, Adapter] = {}
     kinds: tuple[Kind, ...] = ("fine_tuned", "rag_fine_tuned")
-    for kind in (kind for kind in kinds if kind in arms and dataset is not None):
-        assert dataset is not None
+    for kind in (kind for kind in kinds if kind in arms):
+        assert dataset is not None, "tuned arms are left out without examples"
 
         def on_step(event: TrainEvent, kind: Kind = kind) -> None:
             loss = "" if event.loss is None else f", loss {event.loss:.3f}"

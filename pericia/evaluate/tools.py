@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pericia.config import Config
 from pericia.models import Model
 from pericia.types import Adapter, Answer, Context, Dataset, Prompt, TrainEvent
+from pericia.workspace import Workspace
 
 Kind = Literal["fine_tuned", "rag_fine_tuned"]
 
@@ -26,3 +28,14 @@ class Tools:
     answer: Callable[[Prompt, Path | None], Answer]
     train: Callable[[Dataset, Kind, Callable[[TrainEvent], None]], Adapter]
     is_tunable: bool = True
+
+
+def open_tools(
+    config: Config, workspace: Workspace, on_file: Callable[[str, int, int], None]
+) -> Tools:
+    """Return the tools of a config, with the index brought up to date; `on_file` hears name, number and total.
+
+    Raises:
+        NotFoundError, ConfigError: a document, embedder, store or model does not exist.
+    """
+    raise NotImplementedError

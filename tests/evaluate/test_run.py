@@ -1,0 +1,190 @@
+"""The whole river with rules in place of a model: what is asked, kept, resumed, and said."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pericia.config import ARM_NAMES
+from pericia.errors import ConfigError, InputError, JobError, NotFoundError
+from pericia.evaluate.report import recompute
+from pericia.evaluate.run import Event, run
+from tests.evaluate.bench import NUM_PUMPS, FakeTools, question_of, write_firm, write_lines
+
+NUM_ANSWERS = 5 * (NUM_PUMPS + 2)
+
+
+def test_the_whole_river_measures_five_arms_and_advises(tmp_path: Path) -> None:
+    config, workspace = write_firm(tmp_path)
+    fake = FakeTools()
+    events: list[Event] = []
+    result = run(config, workspace, tools=fake.tools(), on_event=events.append)
+    report = result.report
+    assert tuple(report.arms) == ARM_NAMES
+    assert result.num_new == NUM_ANSWERS
+    assert report.arms["prompt"].scores["token_f1"].mean == pytest.approx(2 / 14)
+    assert report.arms["rag"].scores["token_f1"].mean == 1.0
+    assert report.arms["rag"].scores["citation_precision"].mean == 1.0
+    assert report.arms["fine_tuned"].scores["exact"].mean == pytest.approx(8 / 14)
+    assert len(report.pairs) == 10
+    assert report.recommendation.arm == "rag"
+    assert report.recommendation.rule == "R1"
+    assert "Do not fine-tune" in report.recommendation.sentence
+    assert fake.trained == ["fine_tuned", "rag_fine_tuned"]
+    assert len(fake.asked) == NUM_ANSWERS + 3  # a warm-up without and with each adapter
+    assert len(fake.found) == NUM_PUMPS + 2  # once for both arms that read passages
+    assert events[0].message.startswith("With these 14 questions you can only see differences")
+    assert {row.outcome for row in report.rows if row.arm == "rag"} == {
+        "right and cited",
+        "refused rightly",
+    }
+    for name in ("report.html", "report.md", "report.json", "rows.csv", "rows.jsonl", "run.json"):
+        assert (result.folder / name).stat().st_size > 0
+
+
+def test_arms_are_asked_question_by_question(tmp_path: Path) -> None:
+    config, workspace = write_firm(tmp_path)
+    result = run(config, workspace, tools=FakeTools().tools())
+    lines = (result.folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["arm"] for line in lines[:5]] == list(ARM_NAMES)
+    assert len({json.loads(line)["question_id"] for line in lines[:5]}) == 1
+
+
+def test_a_second_run_asks_nothing_and_says_so(tmp_path: Path) -> None:
+    config, workspace = write_firm(tmp_path)
+    first = run(config, workspace, tools=FakeTools().tools())
+    files = {p.name: p.read_bytes() for p in first.folder.iterdir()}
+    fake = FakeTools()
+    events: list[Event] = []
+    second = run(config, workspace, tools=fake.tools(), on_event=events.append)
+    assert (second.num_new, second.num_there) == (0, NUM_ANSWERS)
+    assert not fake.asked
+    assert not fake.trained
+    assert any(event.message.startswith("Nothing has changed") for event in events)
+    assert {p.name: p.read_bytes() for p in second.folder.iterdir()} == files
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 4, 37, 72])
+def test_a_killed_run_goes_on_to_the_same_result(stop_after: int, tmp_path: Path) -> None:
+    whole = run(*write_firm(_made(tmp_path / "whole")), tools=FakeTools().tools())
+    config, workspace = write_firm(_made(tmp_path / "killed"))
+    with pytest.raises(KeyboardInterrupt):
+        run(config, workspace, tools=FakeTools(stop_after=stop_after).tools())
+    rows = next(workspace.runs.glob("*/rows.jsonl"), None)
+    if rows is not None:
+        with rows.open("ab") as file:
+            file.write(b'{"question_id": "q1", "arm": "ra')  # a line that the kill cut off
+    resumed = run(config, workspace, tools=FakeTools().tools())
+    assert resumed.folder.name == whole.folder.name
+    assert resumed.report.recommendation == whole.report.recommendation
+    assert resumed.report.pairs == whole.report.pairs
+    assert _without_times(resumed.report.rows) == _without_times(whole.report.rows)
+
+
+def test_a_run_in_pieces_cannot_be_recomputed(tmp_path: Path) -> None:
+    config, workspace = write_firm(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run(config, workspace, tools=FakeTools(stop_after=20).tools())
+    folder = next(workspace.runs.glob("*/run.json")).parent
+    with pytest.raises(JobError, match="of 70 answers"):
+        recompute(folder)
+
+
+def test_recomputing_gives_the_same_report(tmp_path: Path) -> None:
+    config, workspace = write_firm(tmp_path)
+    result = run(config, workspace, tools=FakeTools().tools())
+    assert recompute(result.folder) == result.report
+    with pytest.raises(NotFoundError, match="Unknown run"):
+        recompute(workspace.runs / "other")
+
+
+def test_a_changed_price_asks_nothing_and_a_new_question_only_itself(tmp_path: Path) -> None:
+    config, workspace = write_firm(tmp_path)
+    run(config, workspace, tools=FakeTools().tools())
+    priced, _ = write_firm(tmp_path, evaluate={"prices": {"token_in": 1000.0}})
+    fake = FakeTools()
+    result = run(priced, workspace, tools=fake.tools())
+    assert not fake.asked
+    assert result.report.arms["rag"].cost_per_correct is not None
+    with (tmp_path / "questions.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"question": "Who cleans pump P3?", "answers": []}) + "\n")
+    result = run(priced, workspace, tools=fake.tools())
+    assert (result.num_new, result.num_taken_over) == (5, NUM_ANSWERS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "arms", "why"),
+    [
+        ({"num_examples": 0}, ("prompt", "rag"), "No examples"),
+        ({"model": "quote"}, ("prompt", "rag"), "'quote'"),
+    ],
+)
+def test_arms_that_cannot_run_are_named(
+    changes: dict[str, object], arms: tuple[str, ...], why: str, tmp_path: Path
+) -> None:
+    config, workspace = write_firm(tmp_path, **changes)  # type: ignore[arg-type]
+    tools = FakeTools(is_tunable=config.model != "quote").tools()
+    result = run(config, workspace, tools=tools)
+    assert tuple(result.report.arms) == arms
+    assert any(why in reason for reason in result.report.recommendation.reasons)
+
+
+def test_without_documents_no_arm_reads_passages(tmp_path: Path) -> None:
+    config, workspace = write_firm(tmp_path)
+    result = run(config, workspace, tools=FakeTools(has_documents=False).tools())
+    assert tuple(result.report.arms) == ("prompt", "few_shot", "fine_tuned")
+
+
+def test_one_question_gives_numbers_and_no_verdict(tmp_path: Path) -> None:
+    config, workspace = write_firm(tmp_path)
+    write_lines(
+        tmp_path / "questions.jsonl", [{"question": question_of(1), "answers": ["107 bar"]}]
+    )
+    report = run(config, workspace, tools=FakeTools().tools()).report
+    assert report.recommendation.arm == "not enough questions to tell"
+    assert {pair.verdict for pair in report.pairs} == {"not distinguishable"}
+    assert (
+        "nan"
+        not in (next(workspace.runs.glob("*/report.json"))).read_text(encoding="utf-8").lower()
+    )
+
+
+def test_a_leak_stops_the_run_before_it_begins(tmp_path: Path) -> None:
+    config, workspace = write_firm(tmp_path)
+    turns = [("user", question_of(1)), ("assistant", "107 bar")]
+    leak = {"messages": [{"role": role, "content": text} for role, text in turns]}
+    with (tmp_path / "examples.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(leak) + "\n")
+    with pytest.raises(InputError, match="held-out question 'q1'"):
+        run(config, workspace, tools=FakeTools().tools())
+    assert not list(workspace.runs.glob("*/run.json"))
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "message"),
+    [
+        ({"score": "token_f2"}, "Unknown score"),
+        ({"score": "citation_precision"}, "does not apply to every answer"),
+    ],
+)
+def test_a_score_that_cannot_decide_is_refused(
+    evaluate: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    config, workspace = write_firm(tmp_path, evaluate=evaluate)
+    with pytest.raises(InputError, match=message):
+        run(config, workspace, tools=FakeTools().tools())
+
+
+def test_no_questions_configured_is_an_error(tmp_path: Path) -> None:
+    config, workspace = write_firm(tmp_path, questions=None)
+    with pytest.raises(ConfigError, match="No questions are configured"):
+        run(config, workspace, tools=FakeTools().tools())
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def _without_times(rows: tuple[object, ...]) -> list[tuple[object, ...]]:
+    return [(r.question_id, r.arm, r.answer.text, r.scores, r.outcome) for r in rows]  # type: ignore[attr-defined]
