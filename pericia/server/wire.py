@@ -133,7 +133,7 @@ def _first_fault(error: RequestValidationError) -> RequestError:
     if deepest is None or deepest["type"] == "json_invalid":
         text = "The body is no JSON." if deepest else "The request is not valid."
         return RequestError(text, code="invalid_json", hint="Send one JSON object.")
-    place = [part for part in deepest["loc"][1:] if isinstance(part, int) or part.isidentifier()]
+    place = [part for part in deepest["loc"][1:] if isinstance(part, int) or _is_key(part)]
     param = ""
     for part in place:
         param += f"[{part}]" if isinstance(part, int) else f"{'.' if param else ''}{part}"
@@ -145,6 +145,11 @@ def _first_fault(error: RequestValidationError) -> RequestError:
             f"'{param}' is missing.", code="missing_required_parameter", param=param
         )
     return RequestError(message, code="invalid_value", param=param or None)
+
+
+def _is_key(part: str) -> bool:
+    """Return whether a part of a location stands in the body; pydantic adds the branches of unions."""
+    return part.isidentifier() and part not in ("str", "int", "float", "bool")
 
 
 class Envelope:

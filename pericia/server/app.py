@@ -1,0 +1,90 @@
+"""The server: code written for OpenAI's or Azure's API runs here unchanged but for its base URL and key.
+
+/v1, /openai/v1      OpenAI's dialect
+/openai              Azure's, with /openai/deployments/{name} and the management path for deployments
+"""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import cache
+from importlib.metadata import version
+
+import uvicorn
+from fastapi import FastAPI
+
+from pericia import embedders, models
+from pericia.config import Config
+from pericia.embedders import Embedder
+from pericia.errors import InputError
+from pericia.jobs import Ledger
+from pericia.models import Model
+from pericia.server import chat, embeddings, wire
+from pericia.server import models as model_routes
+from pericia.server.experts import ArmRoom, Experts
+from pericia.server.house import House
+from pericia.server.turns import Turns
+from pericia.workspace import Workspace
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_MOUNTS = ("/v1", "/openai/v1", "/openai")
+_OPEN_PATHS = ("/healthz",)
+
+
+def create_app(
+    workspace: Workspace,
+    config: Config,
+    *,
+    key: str | None = None,
+    load_model: Callable[[str], Model] = models.load,
+    load_embedder: Callable[[str], Embedder] = embedders.load,
+    room: ArmRoom | None = None,
+) -> FastAPI:
+    """Return the app. `key` None means what PERICIA_API_KEY says; "" turns keys off."""
+    ledger = Ledger(workspace.state / "server")
+    house = House(
+        config=config,
+        workspace=workspace,
+        ledger=ledger,
+        experts=Experts(config, ledger, load_model, room or ArmRoom()),
+        turns=Turns(config.serve.max_waiting),
+        embedder=cache(lambda: load_embedder(config.embedder)),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        house.turns.close()
+        ledger.close()
+
+    app = FastAPI(title="Pericia", version=version("pericia"), lifespan=lifespan)
+    wire.speak_of_errors(app)
+
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    asked_by_name = (chat.routes(house), embeddings.routes(house))
+    for mount in _MOUNTS:
+        for router in (*asked_by_name, model_routes.routes(house)):
+            app.include_router(router, prefix=mount)
+    for router in asked_by_name:
+        app.include_router(router, prefix="/openai/deployments/{deployment:path}")
+    key = os.environ.get("PERICIA_API_KEY", "") if key is None else key
+    app.add_middleware(wire.Envelope, key=key, open_paths=_OPEN_PATHS)
+    return app
+
+
+def serve(config: Config, workspace: Workspace, port: int, host: str = "127.0.0.1") -> None:
+    """Serve until interrupted.
+
+    Raises:
+        InputError: the address can be reached from elsewhere and no key is set.
+    """
+    if host not in _LOOPBACK and not os.environ.get("PERICIA_API_KEY"):
+        raise InputError(
+            f"'{host}' can be reached from other computers, and no key is set.",
+            hint="Set PERICIA_API_KEY, or serve on 127.0.0.1.",
+        )
+    app = create_app(workspace, config)
+    uvicorn.run(app, host=host, port=port, log_level="info", access_log=False)

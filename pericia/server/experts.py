@@ -1,0 +1,230 @@
+"""Names become answers: the base, its fine-tuned models and the five arms, side by side on one base in memory.
+
+An arm answers as it was measured: the same prompt, passages, examples and adapter as in `pericia run`.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from pericia.config import ARM_NAMES, Config
+from pericia.jobs import Deployment, Ledger
+from pericia.models import Model
+from pericia.server.names import (
+    CHAT_ALIASES_SHOWN,
+    EMBEDDING_ALIASES,
+    is_chat_alias,
+    tuned_models,
+)
+from pericia.server.turns import CutAtStops, OnText, StoppedError
+from pericia.server.wire import RequestError
+from pericia.types import Answer, Generation, Message, Prompt, Usage
+from pericia.workspace import sha256_of
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a name stands for. `alias_of` is set where the name is OpenAI's and the model is ours."""
+
+    name: str
+    kind: Literal["base", "tuned", "arm", "embedder"]
+    base: str
+    created: float
+    arm: str = ""
+    adapter: Path | None = None
+    alias_of: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        parts = [self.kind, self.base, self.arm, str(self.adapter)]
+        return f"fp_{sha256_of(parts)[:12]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How to decode. `max_new_tokens` None: as many as fit, or for an arm as many as were measured."""
+
+    max_new_tokens: int | None = None
+    stops: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an arm sends to the model, and how its reply becomes a cited answer."""
+
+    prompt: Prompt
+    adapter: Path | None
+    max_new_tokens: int
+    cite: Callable[[Generation], Answer]
+
+
+class ArmRoom:
+    """The arms of one industry. The server's own is `rooms.Industry`; this one has none and says so."""
+
+    def arms(self) -> tuple[str, ...]:
+        """Return the arms that can be asked now."""
+        return ()
+
+    def recommended(self) -> str:
+        """Return the arm that answers when only the industry is named."""
+        return "prompt"
+
+    def ask(self, arm: str, question: str, instruction: str) -> Asked:
+        """Return what the arm sends; `instruction` "" means the configured one."""
+        raise NotImplementedError
+
+
+class Experts:
+    """Everything that has a name here. The base is loaded when it is first asked."""
+
+    def __init__(
+        self, config: Config, ledger: Ledger, load_model: Callable[[str], Model], room: ArmRoom
+    ) -> None:
+        self._config = config
+        self._ledger = ledger
+        self._load_model = load_model
+        self._room = room
+        self._model: Model | None = None
+        self._loading = threading.Lock()
+        self._started = time.time()
+
+    @property
+    def base(self) -> str:
+        return self._config.model
+
+    def model(self) -> Model:
+        """Return the base, loaded now if need be."""
+        with self._loading:
+            if self._model is None:
+                self._model = self._load_model(self.base)
+            return self._model
+
+    def served(self) -> list[Served]:
+        """Return every model in the order in which a list shows them: industry, arms, base, tuned, aliases."""
+        name, base, born = self._config.name, self.base, self._started
+        found = [Served(name, "arm", base, born, arm=self._room.recommended())]
+        found += [Served(f"{name}:{a}", "arm", base, born, arm=a) for a in self._room.arms()]
+        found.append(Served(base, "base", base, born))
+        found.append(Served(self._config.embedder, "embedder", self._config.embedder, born))
+        for tuned in tuned_models(self._ledger).values():
+            found.append(
+                Served(tuned.name, "tuned", tuned.job.base, tuned.created, adapter=tuned.folder)
+            )
+        if self._config.serve.aliases:
+            found += [Served(a, "base", base, born, alias_of=base) for a in CHAT_ALIASES_SHOWN]
+            embedder = self._config.embedder
+            found += [
+                Served(a, "embedder", embedder, born, alias_of=embedder) for a in EMBEDDING_ALIASES
+            ]
+        return found
+
+    def find(self, name: str, *, in_deployments: bool = False) -> Served:
+        """Return what a name stands for; with `in_deployments` the names of deployments count too, and first.
+
+        Raises:
+            RequestError: nothing has this name; the hint lists what does.
+        """
+        if in_deployments:
+            deployments = {d.id: d for d in self._ledger.all(Deployment)}
+            if name in deployments:
+                return replace(self.find(deployments[name].model), name=name)
+        served = self.served()
+        for one in served:
+            if one.name == name:
+                return one
+        if self._config.serve.aliases and is_chat_alias(name):
+            return Served(name, "base", self.base, self._started, alias_of=self.base)
+        shown = ", ".join(one.name for one in served if not one.alias_of and one.kind != "embedder")
+        arm = name.removeprefix(f"{self._config.name}:")
+        hint = f"Served here: {shown}."
+        if arm in ARM_NAMES:
+            hint = f"The arm '{arm}' cannot answer yet: run the comparison first with pericia run. {hint}"
+        code = "DeploymentNotFound" if in_deployments else "model_not_found"
+        raise RequestError(
+            f"The model '{name}' does not exist.", code=code, status=404, param="model", hint=hint
+        )
+
+    def check_prompt(self, served: Served, chat: Sequence[Message], decoding: Decoding) -> int:
+        """Return how many new tokens there is room for, at most as many as wanted.
+
+        Raises:
+            RequestError: the prompt alone fills the context.
+        """
+        model = self.model()
+        num_tokens = model.count_tokens(chat)
+        room = model.context_tokens - num_tokens
+        if room < 1:
+            raise RequestError(
+                f"The messages have {num_tokens} tokens; '{served.name}' reads at most {model.context_tokens}, "
+                "answer included.",
+                code="context_length_exceeded",
+                param="messages",
+                hint="Shorten the messages.",
+            )
+        return min(room, decoding.max_new_tokens or room)
+
+    def answer(
+        self, served: Served, chat: Sequence[Message], decoding: Decoding, on_text: OnText
+    ) -> Answer:
+        """Return the answer to the last message; blocks while the model generates.
+
+        Raises:
+            RequestError: the chat does not fit, or has no question. ModelError: the model failed.
+        """
+        model = self.model()
+        cut = CutAtStops(decoding.stops, on_text)
+        if served.kind == "arm":
+            asked = self._ask_arm(served, chat)
+        else:
+            question = next((m.content for m in reversed(chat) if m.role == "user"), "")
+            asked = Asked(
+                Prompt(tuple(chat), question), served.adapter, model.context_tokens, _plain
+            )
+        wanted = decoding.max_new_tokens or asked.max_new_tokens
+        limit = self.check_prompt(
+            served, asked.prompt.messages, replace(decoding, max_new_tokens=wanted)
+        )
+        started = time.perf_counter()
+        try:
+            generation = model.generate(
+                asked.prompt, max_new_tokens=limit, adapter=asked.adapter, on_text=cut
+            )
+            cut.finish()
+        except StoppedError:
+            written = model.count_tokens([Message("user", cut.text)])
+            frame = model.count_tokens([Message("user", "")])
+            usage = Usage(
+                model.count_tokens(asked.prompt.messages),
+                max(0, written - frame),
+                (time.perf_counter() - started) * 1000,
+            )
+            generation = Generation(cut.text, usage)
+        return asked.cite(generation)
+
+    def _ask_arm(self, served: Served, chat: Sequence[Message]) -> Asked:
+        """Return the arm's own prompt for the last question.
+
+        A system message of the caller takes the place of the configured instruction; earlier turns stand before the
+        question, and nothing is left out.
+        """
+        if chat[-1].role != "user":
+            raise RequestError(
+                f"'{served.name}' answers questions, and the last message is by the {chat[-1].role}.",
+                code="invalid_value",
+                param=f"messages[{len(chat) - 1}].role",
+                hint="End with a message by the user.",
+            )
+        instruction = "\n".join(m.content for m in chat if m.role == "system")
+        earlier = [m for m in chat[:-1] if m.role != "system"]
+        asked = self._room.ask(served.arm, chat[-1].content, instruction)
+        own = asked.prompt.messages
+        first_turn = next(i for i, m in enumerate(own) if m.role != "system")
+        messages = (*own[:first_turn], *earlier, *own[first_turn:])
+        return replace(asked, prompt=replace(asked.prompt, messages=messages))
+
+
+def _plain(generation: Generation) -> Answer:
+    return Answer(generation.text, usage=generation.usage, finish_reason=generation.finish_reason)

@@ -1,0 +1,21 @@
+"""Everything that the routes work with, built once at the edge."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pericia.config import Config
+from pericia.embedders import Embedder
+from pericia.jobs import Ledger
+from pericia.server.experts import Experts
+from pericia.server.turns import Turns
+from pericia.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    config: Config
+    workspace: Workspace
+    ledger: Ledger
+    experts: Experts
+    turns: Turns
+    embedder: Callable[[], Embedder]

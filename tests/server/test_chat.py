@@ -1,0 +1,160 @@
+"""Chat and completions, with the official client."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import openai
+import pytest
+
+from tests.fakes import FakeModel
+from tests.server.conftest import Start
+
+ASKED = [{"role": "user", "content": "How hot is kiln 3?"}]
+
+
+def test_a_chat_is_answered_by_the_base(start: Start) -> None:
+    server = start(FakeModel(["It is 900 °C."]))
+    done = server.chat()(model="fake-base", messages=ASKED)
+    choice = done.choices[0]
+    assert choice.message.content == "It is 900 °C."
+    assert choice.finish_reason == "stop"
+    assert (done.model, done.object) == ("fake-base", "chat.completion")
+    assert done.usage is not None
+    assert done.usage.total_tokens == done.usage.prompt_tokens + done.usage.completion_tokens == 9
+    assert (done._request_id or "").startswith("req_")
+    assert done.system_fingerprint
+
+
+def test_a_stream_gives_the_same_text_and_the_usage_last(start: Start) -> None:
+    server = start(FakeModel(["It is 900 °C."]))
+    stream = server.chat()(
+        model="fake-base",
+        messages=ASKED,
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    chunks = list(stream)
+    assert "".join(c.choices[0].delta.content or "" for c in chunks[:-1]) == "It is 900 °C."
+    assert chunks[0].choices[0].delta.role == "assistant"
+    reasons = [c.choices[0].finish_reason for c in chunks[:-1]]
+    assert reasons == [None] * (len(reasons) - 1) + ["stop"]
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.completion_tokens == 4
+    assert len({c.id for c in chunks}) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_stop_string_ends_the_answer_and_never_leaks(start: Start, stream: bool) -> None:
+    server = start(FakeModel(["one two three four"] * 2))
+    ask = server.chat()
+    if stream:
+        chunks = list(ask(model="fake-base", messages=ASKED, stop="o three", stream=True))
+        text = "".join(c.choices[0].delta.content or "" for c in chunks)
+    else:
+        done = ask(model="fake-base", messages=ASKED, stop=["o three", "x"])
+        text = done.choices[0].message.content
+        assert done.usage.completion_tokens == 2
+    assert text == "one tw"
+
+
+def test_limits_and_n(start: Start) -> None:
+    server = start(FakeModel(["one two three"] * 4))
+    ask = server.chat()
+    for limit in ({"max_tokens": 2}, {"max_completion_tokens": 2}):
+        done = ask(model="fake-base", messages=ASKED, n=2, **limit)
+        assert [c.message.content for c in done.choices] == ["one two"] * 2
+        assert {c.finish_reason for c in done.choices} == {"length"}
+        assert done.usage.completion_tokens == 4
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("tools", [{"type": "function", "function": {"name": "f"}}]),
+        ("logit_bias", {"1": 2}),
+        ("response_format", {"type": "json_object"}),
+        ("store", True),
+        ("n", 0),
+        ("temperature", 3),
+        ("max_tokens", 0),
+        ("stop", ["a", "b", "c", "d", "e"]),
+        ("no_such_field", 1),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_with_its_name(
+    start: Start, field: str, value: object
+) -> None:
+    ask = start().chat()
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(model="fake-base", messages=ASKED, extra_body={field: value})
+    assert refused.value.param == field
+    assert refused.value.code
+    assert refused.value.type == "invalid_request_error"
+    assert field in refused.value.message
+
+
+def test_a_fault_in_a_message_is_named_with_its_place(start: Start) -> None:
+    ask = start().chat()
+    messages = [*ASKED, {"role": "oracle", "content": "x"}]
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(model="fake-base", messages=messages)
+    assert refused.value.param == "messages[1].role"
+
+
+def test_unknown_models_and_long_prompts(start: Start) -> None:
+    server = start(FakeModel(context_tokens=20))
+    ask = server.chat()
+    with pytest.raises(openai.NotFoundError) as missing:
+        ask(model="gpt-9", messages=ASKED)
+    assert (missing.value.code, missing.value.param) == ("model_not_found", "model")
+    assert "fake-base" in missing.value.message
+    long = [{"role": "user", "content": "word " * 30}]
+    for stream in (False, True):
+        with pytest.raises(openai.BadRequestError) as refused:
+            ask(model="fake-base", messages=long, stream=stream)
+        assert refused.value.code == "context_length_exceeded"
+
+
+def test_an_alias_answers_with_the_base_and_can_be_turned_off(start: Start) -> None:
+    server = start(FakeModel(["yes"]))
+    done = server.chat()(model="gpt-4o-mini-2024-07-18", messages=ASKED)
+    assert done.choices[0].message.content == "yes"
+    assert done.model == "gpt-4o-mini-2024-07-18"
+    listed: dict[str, Any] = {m.id: m for m in server.openai().models.list()}
+    assert listed["gpt-4o-mini"].to_dict()["pericia"]["alias_of"] == "fake-base"
+    without = start(serve={"aliases": False})
+    with pytest.raises(openai.NotFoundError):
+        without.chat()(model="gpt-4o-mini", messages=ASKED)
+
+
+def test_completions(start: Start) -> None:
+    server = start(FakeModel(["one two", "three four five"]))
+    done = server.openai().completions.create(model="fake-base", prompt=["a", "b"], max_tokens=2)
+    assert [c.text for c in done.choices] == ["one two", "three four"]
+    assert [c.finish_reason for c in done.choices] == ["stop", "length"]
+    assert done.object == "text_completion"
+    stream = server.openai().completions.create(model="fake-base", prompt="hello", stream=True)
+    assert "".join(c.choices[0].text for c in stream) == "You said: hello"
+
+
+def test_too_many_callers_are_sent_away(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = start(serve={"max_waiting": 1})
+    turn = threading.Event()
+
+    def wait(*_: object) -> int:
+        turn.wait(5)
+        return 1
+
+    monkeypatch.setattr(server.model, "count_tokens", wait)
+    ask = server.chat()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(ask, model="fake-base", messages=ASKED)
+        time.sleep(0.3)
+        with pytest.raises(openai.RateLimitError) as refused:
+            ask(model="fake-base", messages=ASKED)
+        assert refused.value.response.headers["retry-after"] == "1"
+        turn.set()
+        assert first.result().choices
