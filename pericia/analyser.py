@@ -25,34 +25,39 @@ _PART = re.compile(r"[^\W_]+")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 _CYRILLIC = re.compile(r"[\u0400-\u04ff]")
 
+
+def _listed(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
 STOP_WORDS: dict[str, frozenset[str]] = {
-    "en": frozenset(
+    "en": _listed(
         """a about after all also an and any are as at be because been before being between both but by can could did
         do does doing during each for from further had has have having he her here hers him his how i if in into is it
         its just me more most my of on once only or other our out over own s same she should so some such t than that
         the their them then there these they this those through to too under until up very was we were what when where
-        which while who whom whose why will with would you your""".split()
+        which while who whom whose why will with would you your"""
     ),
-    "es": frozenset(
+    "es": _listed(
         """a al ante antes aquel aquella aquellas aquellos así aún como con cual cuales cualquier cuando cuanto cuál
         cuáles cuándo cuánta cuántas cuánto cuántos cómo de del desde donde dónde e el ella ellas ellos en entre era
         eran es esa esas ese eso esos esta estas este esto estos está están fue fueron ha han hasta hay la las le les
         lo los me mi mis muy más o para pero por porque que quien quienes quién quiénes qué se sea ser si sin sobre
-        son su sus también te tiene tienen tu tus un una unas uno unos y ya yo él""".split()
+        son su sus también te tiene tienen tu tus un una unas uno unos y ya yo él"""
     ),
-    "pt": frozenset(
+    "pt": _listed(
         """a ao aos aquela aquelas aquele aqueles aquilo as até com como da das de dela delas dele deles depois do dos
         e ela elas ele eles em entre era eram essa essas esse esses esta estas este estes está estão eu foi foram há
         isso isto já lhe lhes mais mas me mesmo meu meus minha muito na nas nem no nos nossa nosso num numa o onde os
         ou para pela pelas pelo pelos por porque qual quais quando quanto quantos quantas que quem se sem ser será seu
-        seus sobre sua suas são também te tem têm ter um uma umas uns você à às é""".split()
+        seus sobre sua suas são também te tem têm ter um uma umas uns você à às é"""
     ),
-    "bg": frozenset(
+    "bg": _listed(
         """а ако ала без беше би бил била били било бъде в вас ви във все всеки всички г ги го да дали до докато
         докога е ето за защо зад и из или им има имат к как каква какво какви какъв към кога кого кое кои който която
         което които колко кой къде ли м между ми на над нас не него нея ни ние но някой о обаче от по под поне преди
         при през с са само се си след сме според сте съм със също т тази така такъв там те тези ти то това тогава
-        този той тук тя у че ще я""".split()
+        този той тук тя у че ще я"""
     ),
 }
 

@@ -1,0 +1,183 @@
+"""A question becomes a cited answer: river 1, from top to bottom.
+
+    question -> find: retrieve, fit -> refuse, or respond: generate, cite -> answer
+
+`find` and `respond` are also the halves from which the evaluation builds its arms.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pericia import analyser, embedders
+from pericia.catalogue import Catalogue, read_catalogue
+from pericia.citations import cite
+from pericia.config import Config, RetrievalConfig
+from pericia.context import fit_context
+from pericia.embedders import Embedder
+from pericia.errors import InputError, NotFoundError
+from pericia.index import index_folder, open_store
+from pericia.models import Model
+from pericia.prompts import REFUSAL, is_refusal, open_book_prompt
+from pericia.retrieve import read_legs, retrieve
+from pericia.stores import VectorStore
+from pericia.types import Answer, Citation, Context, Message, Prompt
+from pericia.workspace import Workspace, sha256_of_file
+
+ABOUT_IT = 0.45  # cosine of the best passage above which other words than the question's are no reason to refuse
+
+
+@dataclass(frozen=True)
+class Library:
+    """What answers rest on: an index, open to be searched, and how to search it."""
+
+    store: VectorStore
+    embedder: Embedder
+    settings: RetrievalConfig
+    catalogue: Catalogue
+
+
+def open_library(workspace: Workspace, config: Config) -> Library:
+    """Return the workspace's index, ready to be asked.
+
+    Raises:
+        NotFoundError: nothing is indexed with this embedder.
+    """
+    embedder = embedders.load(config.embedder)
+    own = index_folder(workspace.index, embedder.name)
+    catalogue = read_catalogue(own)
+    if not catalogue.files:
+        raise NotFoundError("No documents are indexed yet.", hint="Run: pericia add PATH")
+    settings = config.retrieval
+    if settings.legs == "auto":
+        settings = settings.model_copy(update={"legs": read_legs(own)})
+    store = open_store(workspace.index, config.store, embedder)
+    return Library(store, embedder, settings, catalogue)
+
+
+def answer(
+    question: str,
+    library: Library,
+    model: Model,
+    *,
+    instruction: str,
+    max_new_tokens: int,
+    adapter: Path | None = None,
+    on_text: Callable[[str], None] | None = None,
+    groups: Sequence[str] | None = None,
+) -> Answer:
+    """Return the model's answer from the documents, each reference checked; a refusal when none fits.
+
+    `groups` None means that access is not controlled; otherwise only what these groups may read is used.
+
+    Raises:
+        InputError: the question is empty. ModelError: the model failed.
+    """
+    if not question.strip():
+        raise InputError("The question is empty.", hint="Ask something.", param="question")
+    room = model.context_tokens - max_new_tokens
+    room -= model.count_tokens(open_book_prompt(question, Context(()), instruction).messages)
+
+    context = find(question, library, text_counter(model), room_tokens=room, groups=groups)
+    if not is_about(question, context, library):
+        if on_text is not None:
+            on_text(REFUSAL)
+        return Answer(REFUSAL, refused=True, passages=context.passages)
+
+    prompt = open_book_prompt(question, context, instruction)
+    answered = respond(
+        prompt, model, max_new_tokens=max_new_tokens, adapter=adapter, on_text=on_text
+    )
+    return replace(answered, citations=checked_files(answered.citations, library.catalogue))
+
+
+def find(
+    question: str,
+    library: Library,
+    count_tokens: Callable[[str], int],
+    *,
+    room_tokens: int | None = None,
+    groups: Sequence[str] | None = None,
+) -> Context:
+    """Return the passages for a question, within `retrieval.context_tokens` and the room that the model has."""
+    passages = retrieve(
+        question,
+        store=library.store,
+        embedder=library.embedder,
+        settings=library.settings,
+        language=question_language(question, library),
+        groups=groups,
+    )
+    budget = library.settings.context_tokens
+    budget = budget if room_tokens is None else min(budget, room_tokens)
+    return fit_context(passages, budget_tokens=budget, count_tokens=count_tokens)
+
+
+def respond(
+    prompt: Prompt,
+    model: Model,
+    *,
+    max_new_tokens: int,
+    adapter: Path | None = None,
+    on_text: Callable[[str], None] | None = None,
+) -> Answer:
+    """Return what the model says to a prompt, with its references resolved; none in a refusal."""
+    said = model.generate(prompt, max_new_tokens=max_new_tokens, adapter=adapter, on_text=on_text)
+    refused = is_refusal(said.text) or not said.text.strip()
+    return Answer(
+        text=said.text.strip() or REFUSAL,
+        citations=() if refused else cite(said.text, prompt.question, prompt.passages),
+        refused=refused,
+        usage=said.usage,
+        passages=prompt.passages,
+        finish_reason=said.finish_reason,
+    )
+
+
+def is_about(question: str, context: Context, library: Library) -> bool:
+    """Return whether the passages can hold the answer: they share the question's words, or at least its meaning.
+
+    A careful constant until it is fitted on unanswerable questions: it refuses only where both legs are far off.
+    """
+    if not context.passages:
+        return False
+    language = question_language(question, library)
+    asked = set(analyser.tokens(question, language))
+    held = {
+        word
+        for passage in context.passages
+        for text in (*passage.chunk.headings, passage.chunk.text)
+        for word in analyser.tokens(text, language)
+    }
+    if not asked or len(asked & held) / len(asked) >= library.settings.refuse_below:
+        return True
+    return max(passage.dense or 0.0 for passage in context.passages) >= ABOUT_IT
+
+
+def checked_files(citations: Sequence[Citation], catalogue: Catalogue) -> tuple[Citation, ...]:
+    """Return the citations, unverified where the file is no longer the one that was indexed."""
+    return tuple(_checked_file(citation, catalogue) for citation in citations)
+
+
+def _checked_file(citation: Citation, catalogue: Catalogue) -> Citation:
+    entered = catalogue.files.get(citation.source)
+    if not citation.verified or entered is None:
+        return citation
+    path = Path(entered.path)
+    if not path.is_file():
+        return replace(citation, verified=False, reason="the file is gone since it was indexed")
+    if sha256_of_file(path) != entered.sha256:
+        return replace(citation, verified=False, reason="the file has changed since it was indexed")
+    return citation
+
+
+def question_language(question: str, library: Library) -> str:
+    """Return the language whose analyser reads the question: the configured one, or one of the documents'."""
+    if library.settings.language != "auto":
+        return library.settings.language
+    return analyser.guess_language(question, library.catalogue.languages or ("en",))
+
+
+def text_counter(model: Model) -> Callable[[str], int]:
+    """Return a function that counts a text in the model's tokens, chat markers included."""
+    return lambda text: model.count_tokens([Message("user", text)])

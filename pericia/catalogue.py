@@ -1,0 +1,80 @@
+"""What an index holds, file by file: `catalogue.json` beside the store, replaced in one step."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from pericia.errors import ConflictError
+from pericia.workspace import write_json
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """One indexed file: where it was, what it was, and the document that stands for it in the store."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    sha256: str
+    document_id: str
+    num_chunks: int
+    language: str
+    fingerprint: str  # of the settings that it was indexed with
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The indexed files by source name; `announced` are documents that a killed sync may have left in the store."""
+
+    files: Mapping[str, Entered] = field(default_factory=dict)
+    announced: tuple[str, ...] = ()
+
+    @property
+    def num_chunks(self) -> int:
+        return sum(entered.num_chunks for entered in self.files.values())
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages of the indexed documents, most frequent first."""
+        found = [entered.language for entered in self.files.values()]
+        return tuple(sorted(set(found), key=lambda language: (-found.count(language), language)))
+
+
+def read_catalogue(folder: Path) -> Catalogue:
+    """Return the catalogue of an index folder, an empty one where there is none yet.
+
+    Raises:
+        ConflictError: the file is damaged.
+    """
+    path = folder / "catalogue.json"
+    if not path.exists():
+        return Catalogue()
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        files = {source: Entered(**entered) for source, entered in stored["files"].items()}
+        return Catalogue(files, tuple(stored["announced"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConflictError(
+            f"'{path}' is damaged: {error}.", hint=f"Delete '{folder}' and run: pericia add"
+        ) from error
+
+
+def write_catalogue(folder: Path, catalogue: Catalogue) -> None:
+    """Replace the catalogue in one step."""
+    write_json(folder / "catalogue.json", asdict(catalogue))
+
+
+def read_roots(folder: Path) -> list[Path]:
+    """Return the files and folders that were ever added and still exist."""
+    path = folder / "roots.json"
+    if not path.exists():
+        return []
+    return [
+        root for root in map(Path, json.loads(path.read_text(encoding="utf-8"))) if root.exists()
+    ]
+
+
+def write_roots(folder: Path, roots: list[Path]) -> None:
+    """Remember what was added, in order."""
+    write_json(folder / "roots.json", [str(root) for root in roots])
