@@ -12,13 +12,15 @@ from pericia.types import LabelledRow, Preparation
 _SHOWN_CHARACTERS = 400
 
 
-def check_preparation(preparation: Preparation, *, truncated_share: float) -> None:
-    """Return if training may start.
+def check_preparation(
+    preparation: Preparation, *, truncated_share: float, needs_validation: bool = True
+) -> None:
+    """Return if training may start. Only a caller who keeps the last checkpoint can do without validation rows.
 
     Raises:
         PreflightError: what would fail, with the first row or layer at fault.
     """
-    _check_sizes(preparation, truncated_share)
+    _check_sizes(preparation, truncated_share, needs_validation)
     _check_targets(preparation)
     _check_vocabulary(preparation)
     for row in (*preparation.rows, *preparation.validation_rows):
@@ -47,7 +49,7 @@ def show_row(row: LabelledRow, preparation: Preparation) -> str:
     return "".join(shown)
 
 
-def _check_sizes(preparation: Preparation, truncated_share: float) -> None:
+def _check_sizes(preparation: Preparation, truncated_share: float, needs_validation: bool) -> None:
     num_kept = len(preparation.rows) + len(preparation.validation_rows)
     num_rows = num_kept + preparation.num_too_long
     if preparation.num_too_long > truncated_share * num_rows:
@@ -58,7 +60,7 @@ def _check_sizes(preparation: Preparation, truncated_share: float) -> None:
             param="train.max_tokens",
         )
     for name, rows in (("training", preparation.rows), ("validation", preparation.validation_rows)):
-        if not rows:
+        if not rows and (needs_validation or name == "training"):
             raise PreflightError(
                 f"No {name} row is left.", hint="Give more examples, or raise train.max_tokens."
             )
