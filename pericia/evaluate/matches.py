@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy  # loads its parts when they are first used, so that the command line starts at once
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from pericia.evaluate.normalise import normalise, quantities
 
@@ -214,7 +214,7 @@ def _items(text: str) -> list[str]:
 
 
 def _paired_f1(gains: NDArray[np.float64]) -> float:
-    rows, columns = linear_sum_assignment(gains, maximize=True)
+    rows, columns = scipy.optimize.linear_sum_assignment(gains, maximize=True)
     return _harmonic(float(gains[rows, columns].sum()), *gains.shape)
 
 
