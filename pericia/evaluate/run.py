@@ -34,8 +34,10 @@ from pericia.evaluate.records import (
 from pericia.evaluate.report import recompute, write_report
 from pericia.evaluate.scores import SCORES, Attempt, outcome, score_answer
 from pericia.evaluate.stats import detectable_in_words
-from pericia.evaluate.tools import Kind, Tools, open_tools
+from pericia.evaluate.tools import Tools, open_tools
 from pericia.lookup import unknown_name
+from pericia.prompts import REFUSAL
+from pericia.train import Kind
 from pericia.types import (
     Adapter,
     Answer,
@@ -265,6 +267,8 @@ def _ask_all(
                 warm.add(adapter)
             answer = _answer(request, tools)
             if ARMS[arm].needs_passages:
+                if not tools.is_about(question.text, bench.contexts[question.id]):
+                    answer = Answer(REFUSAL, refused=True, passages=request.prompt.passages)
                 answer = _with_retrieval_time(answer, bench.retrieval_ms[question.id])
             num_new += 1
         else:

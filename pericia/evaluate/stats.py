@@ -68,7 +68,7 @@ def wilson(num_right: int, num: int) -> tuple[float, float]:
         >>> [round(end, 4) for end in wilson(8, 10)]
         [0.4902, 0.9433]
     """
-    z = float(scipy.stats.norm.ppf(0.5 + CONFIDENCE / 2))
+    z = float(scipy.special.ndtri(0.5 + CONFIDENCE / 2))
     share = num_right / num
     centre = (share + z * z / (2 * num)) / (1 + z * z / num)
     half = z / (1 + z * z / num) * sqrt(share * (1 - share) / num + z * z / (4 * num * num))
@@ -86,12 +86,12 @@ def bootstrap_bca(values: Floats, seed: int) -> tuple[float, float]:
     random = np.random.default_rng(seed)
     means = values[random.integers(0, n, (NUM_RESAMPLES, n))].mean(axis=1)
     below = (np.sum(means < values.mean()) + np.sum(means == values.mean()) / 2) / NUM_RESAMPLES
-    bias = scipy.stats.norm.ppf(np.clip(below, 1 / NUM_RESAMPLES, 1 - 1 / NUM_RESAMPLES))
+    bias = scipy.special.ndtri(np.clip(below, 1 / NUM_RESAMPLES, 1 - 1 / NUM_RESAMPLES))
     # leaving one value out moves the mean against that value: the signs of the jackknife
     left_out = (values - values.mean()) / (n - 1)
     acceleration = np.sum(left_out**3) / (6 * np.sum(left_out**2) ** 1.5)
-    z = bias + scipy.stats.norm.ppf([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    low, high = np.quantile(means, scipy.stats.norm.cdf(bias + z / (1 - acceleration * z)))
+    z = bias + scipy.special.ndtri([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(means, scipy.special.ndtr(bias + z / (1 - acceleration * z)))
     return float(low), float(high)
 
 
@@ -111,7 +111,7 @@ def clustered_interval(values: Sequence[float], families: Sequence[str]) -> Inte
         return Interval(mean, mean, mean)
     without = (sums.sum() - sums) / (total - sizes)
     error = sqrt((num_families - 1) / num_families * float(np.sum((without - without.mean()) ** 2)))
-    half = float(scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, _degrees_of_freedom(sizes))) * error
+    half = float(scipy.special.stdtrit(_degrees_of_freedom(sizes), 0.5 + CONFIDENCE / 2)) * error
     return Interval(mean, mean - half, mean + half, error)
 
 
@@ -217,9 +217,9 @@ def detectable_difference(
     _, sizes = family_sums([0.0] * len(families), families)
     mean_size = float((sizes**2).sum() / sizes.sum())
     worth = len(families) / (1 + (mean_size - 1) * correlation)
-    factor = scipy.stats.norm.ppf(
+    factor = scipy.special.ndtri(
         1 - (1 - CONFIDENCE) / (2 * max(1, num_pairs))
-    ) + scipy.stats.norm.ppf(POWER)
+    ) + scipy.special.ndtri(POWER)
     return float(min(1.0, factor * sqrt(disagreement / (worth + factor**2))))
 
 
@@ -243,7 +243,7 @@ def questions_needed(difference: float, num_pairs: int) -> int:
         >>> questions_needed(0.05, num_pairs=1)
         935
     """
-    factor = scipy.stats.norm.ppf(
+    factor = scipy.special.ndtri(
         1 - (1 - CONFIDENCE) / (2 * max(1, num_pairs))
-    ) + scipy.stats.norm.ppf(POWER)
+    ) + scipy.special.ndtri(POWER)
     return int(np.ceil(factor**2 * (ASSUMED_DISAGREEMENT / difference**2 - 1)))

@@ -1,16 +1,22 @@
 """What a run needs from the other two rivers: search, model and training, each as one function."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
-from typing import Literal
 
+from pericia import answer, embedders, models, train
+from pericia.bases import base_folder, base_sha256
+from pericia.catalogue import Catalogue
 from pericia.config import Config
+from pericia.errors import InputError
+from pericia.index import sync
 from pericia.models import Model
+from pericia.prompts import open_book_prompt
 from pericia.types import Adapter, Answer, Context, Dataset, Prompt, TrainEvent
-from pericia.workspace import Workspace
+from pericia.workspace import Workspace, sha256_of
 
-Kind = Literal["fine_tuned", "rag_fine_tuned"]
+UNTUNABLE = ("quote", "openai:", "azure:", "http:", "https:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +24,7 @@ class Tools:
     """The functions, and what identifies the things behind them: equal identities give equal answers.
 
     `load_model` and `find` are called only when something is to be asked, so a run without news starts at once.
+    `is_about` says whether passages can hold an answer at all; where they cannot, the arms that read them refuse.
     """
 
     model_identity: str
@@ -25,9 +32,15 @@ class Tools:
     sources: frozenset[str]  # the documents in the index; empty without documents
     load_model: Callable[[], Model]
     find: Callable[[str], Context]
+    is_about: Callable[[str, Context], bool]
     answer: Callable[[Prompt, Path | None], Answer]
-    train: Callable[[Dataset, Kind, Callable[[TrainEvent], None]], Adapter]
+    train: Callable[[Dataset, train.Kind, Callable[[TrainEvent], None]], Adapter]
     is_tunable: bool = True
+
+
+def is_tunable(model: str) -> bool:
+    """Return whether adapters of a model can be trained here: its weights are in this process."""
+    return not model.startswith(UNTUNABLE)
 
 
 def open_tools(
@@ -36,6 +49,78 @@ def open_tools(
     """Return the tools of a config, with the index brought up to date; `on_file` hears name, number and total.
 
     Raises:
-        NotFoundError, ConfigError: a document, embedder, store or model does not exist.
+        InputError: a document, embedder, store or model does not exist.
     """
-    raise NotImplementedError
+    model_identity = _model_identity(config.model)
+    library = _library(config, workspace, on_file)
+
+    @cache
+    def load_model() -> Model:
+        return models.load(config.model)
+
+    def find(question: str) -> Context:
+        if library is None:
+            raise InputError("No documents are configured.", hint="Name them: key 'documents'.")
+        model, empty = load_model(), open_book_prompt(question, Context(()), config.instruction)
+        room = model.context_tokens - config.evaluate.max_new_tokens
+        room -= model.count_tokens(empty.messages)
+        return answer.find(question, library, answer.text_counter(model), room_tokens=room)
+
+    return Tools(
+        model_identity=model_identity,
+        index_identity=_index_identity(library, config) if library else "",
+        sources=frozenset(library.catalogue.files) if library else frozenset(),
+        load_model=load_model,
+        find=find,
+        is_about=lambda question, context: (
+            library is not None and answer.is_about(question, context, library)
+        ),
+        answer=lambda prompt, adapter: answer.respond(
+            prompt, load_model(), max_new_tokens=config.evaluate.max_new_tokens, adapter=adapter
+        ),
+        train=lambda dataset, kind, on_event: train.train(
+            dataset,
+            base=config.model,
+            kind=kind,
+            settings=config.train,
+            instruction=config.instruction,
+            folder=workspace.adapters,
+            find=find,
+            on_event=on_event,
+        ),
+        is_tunable=is_tunable(config.model),
+    )
+
+
+def _library(
+    config: Config, workspace: Workspace, on_file: Callable[[str, int, int], None]
+) -> answer.Library | None:
+    if not config.documents:
+        return None
+    sync(
+        [workspace.resolve(path) for path in config.documents],
+        folder=workspace.index,
+        store_name=config.store,
+        embedder=embedders.load(config.embedder),
+        settings=config.retrieval,
+        on_event=lambda event: on_file(event.source, event.done, event.num_files),
+    )
+    return answer.open_library(workspace, config)
+
+
+def _model_identity(name: str) -> str:
+    if not is_tunable(name):
+        return name
+    return base_sha256(base_folder(name))
+
+
+def _index_identity(library: answer.Library, config: Config) -> str:
+    """Return the hash of what search brings back: the indexed files, how they were read, and how they are found."""
+    return sha256_of(
+        [_files(library.catalogue), library.embedder.name, config.store, library.settings.legs]
+    )
+
+
+def _files(catalogue: Catalogue) -> list[list[str]]:
+    kept = ("sha256", "document_id", "fingerprint")
+    return [[s, *(asdict(e)[k] for k in kept)] for s, e in sorted(catalogue.files.items())]

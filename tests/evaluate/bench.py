@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pericia.config import Config, parse_config
-from pericia.evaluate.tools import Kind, Tools
+from pericia.evaluate.tools import Tools
 from pericia.models import Model
 from pericia.prompts import REFUSAL, is_refusal
+from pericia.train import Kind
 from pericia.types import (
     Adapter,
     Answer,
@@ -97,6 +98,7 @@ class FakeTools:
             sources=sources if self.has_documents else frozenset(),
             load_model=self.load_model,
             find=self.find,
+            is_about=lambda question, context: True,
             answer=self.answer,
             train=self.train,
             is_tunable=self.is_tunable,
