@@ -1,8 +1,263 @@
-"""The Report as one HTML file that needs nothing else."""
+"""The Report as one HTML file that needs nothing else: no script, no font, no address outside itself.
 
-from pericia.types import Report
+`report.html` beside this file is the template; here stand the places of marks in its plots and the views of rows.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import jinja2
+from markupsafe import Markup, escape
+
+from pericia.evaluate.recommend import NAMES, REFUSALS
+from pericia.evaluate.results import RIGHT, between
+from pericia.evaluate.scores import RIGHT_FROM, SCORES
+from pericia.types import ArmResult, Pair, Passage, Question, Report, Row
+
+_MARKER = re.compile(r"\[\d+(?:\s*,\s*\d+)*\]")
+_PLOT_WIDTH, _PLOT_HEIGHT = 640, 280
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 150, 14, 40
+_LABEL_GAP = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An arm in the scatter plot, in units of the drawing; `label_y` keeps labels from covering each other."""
+
+    arm: str
+    x: float
+    y: float
+    low_y: float
+    high_y: float
+    label_y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """Quality against cost: marks, and ticks as (place, label)."""
+
+    marks: tuple[Mark, ...]
+    x_ticks: tuple[tuple[float, str], ...]
+    y_ticks: tuple[tuple[float, str], ...]
+    x_title: str
+    width: int = _PLOT_WIDTH
+    height: int = _PLOT_HEIGHT
+    left: int = _LEFT
+    bottom: int = _PLOT_HEIGHT - _BOTTOM
+    right: int = _PLOT_WIDTH - _RIGHT
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question with all its rows, and the classes by which the filters find it."""
+
+    question: Question
+    rows: tuple[Row, ...]
+    passages: tuple[Passage, ...]
+    classes: str
 
 
 def render_page(report: Report) -> str:
-    """Return the page."""
-    return report.recommendation.sentence
+    """Return the page; every text of the user is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("pericia.evaluate", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        points=points, signed=signed, p=p_value, answer=mark_citations, plain=plain
+    )
+    asked = [_asked(question, report) for question in report.questions]
+    classes = Counter(name for item in asked for name in item.classes.split())
+    filters = [(name, label, classes[name]) for name, label in FILTERS if classes[name]]
+    return environment.get_template("report.html").render(
+        report=report,
+        advice=report.recommendation,
+        facts=report.facts,
+        names=NAMES,
+        is_arm=report.recommendation.arm not in REFUSALS,
+        scores=_shown_scores(report),
+        kinds=SCORES,
+        matrix=_matrix(report),
+        scatter=_scatter(report),
+        latencies=_shares({arm: result.latency_ms_p95 for arm, result in report.arms.items()}),
+        outcomes=_outcomes(report),
+        asked=asked,
+        filters=filters,
+        right_from=RIGHT_FROM,
+        config=json.dumps(report.facts["config"], indent=2, ensure_ascii=False),
+    )
+
+
+FILTERS = (
+    ("disagree", "arms disagree"),
+    ("all-wrong", "all wrong"),
+    ("refused", "refused"),
+    ("unanswerable", "no answer in the documents"),
+)
+
+
+# --- words and numbers ------------------------------------------------------------------------------------
+
+
+def points(value: float) -> str:
+    """Return a share as points of 100.
+
+    Example:
+        >>> points(0.7251)
+        '72.5'
+    """
+    return f"{100 * value:.1f}"
+
+
+def signed(value: float) -> str:
+    """Return a difference of shares in points, with its sign.
+
+    Example:
+        >>> signed(-0.031), signed(0.0)
+        ('−3.1', '0.0')
+    """
+    text = f"{100 * value:+.1f}".replace("-", "−")
+    return "0.0" if text in {"+0.0", "−0.0"} else text
+
+
+def p_value(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def plain(value: float) -> str:
+    """Return a number with three significant digits and no exponent.
+
+    Example:
+        >>> plain(1234.5), plain(0.000123)
+        ('1,234', '0.000123')
+    """
+    return (
+        f"{value:,.0f}"
+        if abs(value) >= 100
+        else f"{value:.3g}"
+        if abs(value) >= 1e-4
+        else f"{value:.6f}"
+    )
+
+
+def mark_citations(text: str) -> Markup:
+    """Return an answer, escaped, with its citation markers raised.
+
+    Example:
+        >>> mark_citations("5 < 6 [1]")
+        Markup('5 &lt; 6 <sup>1</sup>')
+    """
+    marked = _MARKER.sub(lambda m: f"<sup>{m[0][1:-1]}</sup>", str(escape(text)))
+    return Markup(marked)  # escaped above; only digits and our own tags were added
+
+
+# --- views -------------------------------------------------------------------------------------------------
+
+
+def _shown_scores(report: Report) -> list[str]:
+    """Return the names of the scores that some arm has, the primary one and the share right first."""
+    having = [name for name in SCORES if any(name in arm.scores for arm in report.arms.values())]
+    return [report.primary_score, RIGHT, *(name for name in having if name != report.primary_score)]
+
+
+def _matrix(report: Report) -> list[tuple[str, list[Pair | None]]]:
+    """Return for each arm its differences to every arm, None to itself."""
+    return [
+        (
+            row,
+            [
+                None if row == column else between(report.pairs, row, column)
+                for column in report.arms
+            ],
+        )
+        for row in report.arms
+    ]
+
+
+def _outcomes(report: Report) -> list[tuple[str, list[int]]]:
+    """Return how often each outcome befell each arm, the most frequent outcome first."""
+    counts = Counter((row.outcome, row.arm) for row in report.rows)
+    totals = Counter(row.outcome for row in report.rows)
+    return [(name, [counts[name, arm] for arm in report.arms]) for name, _ in totals.most_common()]
+
+
+def _asked(question: Question, report: Report) -> Asked:
+    rows = tuple(row for row in report.rows if row.question_id == question.id)
+    right = {row.scores[report.primary_score] >= RIGHT_FROM for row in rows}
+    classes = [
+        name
+        for name, holds in (
+            ("disagree", len(right) == 2),
+            ("all-wrong", right == {False}),
+            ("refused", any(row.answer.refused for row in rows)),
+            ("unanswerable", not question.answerable),
+        )
+        if holds
+    ]
+    passages = next((row.answer.passages for row in rows if row.answer.passages), ())
+    return Asked(question, rows, passages, " ".join(classes))
+
+
+def _shares(values: Mapping[str, float]) -> dict[str, float]:
+    """Return each value as a percentage of the largest."""
+    largest = max(values.values(), default=0.0)
+    return {name: 100 * value / largest if largest else 0.0 for name, value in values.items()}
+
+
+def _scatter(report: Report) -> Scatter:
+    costs = {arm: _x(result, report) for arm, result in report.arms.items()}
+    most = _round_up(max(costs.values(), default=0.0))
+
+    def x(value: float) -> float:
+        return round(_LEFT + value / most * (_PLOT_WIDTH - _LEFT - _RIGHT), 1)
+
+    def y(value: float) -> float:
+        return round(_PLOT_HEIGHT - _BOTTOM - value * (_PLOT_HEIGHT - _TOP - _BOTTOM), 1)
+
+    score = {arm: result.scores[report.primary_score] for arm, result in report.arms.items()}
+    label_y = _apart({arm: y(s.mean) for arm, s in score.items()})
+    marks = tuple(
+        Mark(arm, x(costs[arm]), y(s.mean), y(s.low), y(s.high), label_y[arm])
+        for arm, s in score.items()
+    )
+    is_priced = report.facts["is_priced"]
+    return Scatter(
+        marks=marks,
+        x_ticks=tuple((x(most * part / 4), plain(most * part / 4)) for part in range(5)),
+        y_ticks=tuple((y(part / 4), f"{25 * part}") for part in range(5)),
+        x_title="USD a request" if is_priced else "tokens a request, in and out",
+    )
+
+
+def _x(result: ArmResult, report: Report) -> float:
+    return (
+        result.cost_per_request
+        if report.facts["is_priced"]
+        else result.tokens_in + result.tokens_out
+    )
+
+
+def _round_up(value: float) -> float:
+    """Return the next of 1, 2, 2.5, 4, 5, 8 and 10 times a power of ten, 1 for nothing."""
+    if value <= 0:
+        return 1.0
+    power = 10.0 ** (len(f"{value:.12f}".split(".")[0]) - 1)
+    while power > value:
+        power /= 10
+    return next(step * power for step in (1, 2, 2.5, 4, 5, 8, 10) if step * power >= value)
+
+
+def _apart(places: Mapping[str, float]) -> dict[str, float]:
+    """Return places moved down so that two neighbours are a label's height apart."""
+    moved: dict[str, float] = {}
+    last = float("-inf")
+    for arm in sorted(places, key=lambda name: places[name]):
+        last = max(places[arm], last + _LABEL_GAP)
+        moved[arm] = last
+    return moved
