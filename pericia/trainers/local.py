@@ -136,7 +136,7 @@ class LocalTrainer:
             model.peft_config["default"].base_model_name_or_path = str(base_folder)
         before = {n: p.detach().clone() for n, p in model.named_parameters() if "lora_A" in n}
         progress = _Progress(on_event)
-        trainer = SFTTrainer(
+        trainer = _AnswerTrainer(
             model,
             args=_arguments(settings, preparation, folder / "checkpoints"),
             train_dataset=_table(preparation.rows),
@@ -185,6 +185,38 @@ class LocalTrainer:
                 n: version(n) for n in ("torch", "transformers", "trl", "peft", "bitsandbytes")
             },
         }
+
+
+class _AnswerTrainer(SFTTrainer):
+    """TRL's trainer, with the same loss computed only where answers stand.
+
+    TRL projects every position onto the vocabulary on a CPU. Prompts with passages are fifty times as long as their
+    answers, so for small models that projection would be most of the work.
+    """
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: Any,
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        labels = inputs["labels"][:, 1:]
+        columns = (labels != _IGNORED).any(dim=0).nonzero().flatten()
+        if return_outputs or self.aux_loss_enabled or 2 * len(columns) > labels.shape[1]:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        others = {name: value for name, value in inputs.items() if name != "labels"}
+        logits = model(**others, use_cache=False, logits_to_keep=columns).logits
+        answers = labels[:, columns]
+        loss = torch.nn.functional.cross_entropy(
+            logits.float().flatten(0, 1), answers.flatten(), ignore_index=_IGNORED, reduction="sum"
+        )
+        num_labels = (
+            num_items_in_batch if num_items_in_batch is not None else (answers != _IGNORED).sum()
+        )
+        if self.args.average_tokens_across_devices and num_items_in_batch is not None:
+            loss = loss * self.accelerator.num_processes
+        return loss / num_labels
 
 
 class _Progress(TrainerCallback):

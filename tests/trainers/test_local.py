@@ -265,3 +265,18 @@ def test_an_adapter_of_another_shape_is_refused(
     with pytest.raises(ModelError, match="does not fit"):
         model.generate(closed_book_prompt("q"), max_new_tokens=4, adapter=trained[0])
     assert model.generate(closed_book_prompt("q"), max_new_tokens=4).usage.tokens_out == 4
+
+
+def test_the_loss_of_answers_alone_is_the_loss(
+    trained: tuple[Path, Mapping[str, Any], list[TrainEvent]],
+    trainer: Trainer,
+    book: Dataset,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    local: Any = sys.modules[type(trainer).__module__]
+    monkeypatch.setattr(local, "_AnswerTrainer", local.SFTTrainer)
+    recorded = run(trainer, book, tiny_model, SETTINGS, tmp_path)
+    assert recorded["losses"] == pytest.approx(trained[1]["losses"], abs=1e-3)
+    assert recorded["losses"][0] == pytest.approx(trained[1]["losses"][0], abs=1e-5)
