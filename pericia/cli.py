@@ -1,5 +1,334 @@
-"""The command line: at most twelve verbs, each a thin door to a function of the rivers."""
+"""The command line: at most twelve verbs, each a thin door to a function of the rivers.
+
+Exit codes: 0 done, 1 the run failed, 2 the input is at fault. With --json, stdout holds one JSON document and
+nothing else; progress and messages go to stderr.
+"""
+
+import json
+import signal
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from pericia import answer as answering
+from pericia import dataset, embedders, index, models, registry
+from pericia.config import Config, load_config, parse_config, render_config
+from pericia.errors import ConfigError, NotFoundError, PericiaError
+from pericia.evaluate import report as reporting
+from pericia.evaluate import run as running
+from pericia.evaluate.records import latest_run
+from pericia.machine import hub_answers, look_at_machine, propose_model
+from pericia.terminal import (
+    answer_block,
+    answer_json,
+    arms_table,
+    bars,
+    finding_lines,
+    notes,
+    pairs_table,
+    recommendation_lines,
+    screen,
+    sync_lines,
+)
+from pericia.types import Report
+from pericia.verify import verify as prove
+from pericia.workspace import Workspace, write_atomic
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Make a small language model the expert of your industry, and measure which way is best.",
+)
+
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The config file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
+CONFIG = Path("pericia.yaml")
+EXAMPLE = Path(__file__).parent.parent / "examples" / "ostermill"
+DEMO_QUESTIONS = (
+    "At what pressure does PX-20 work?",
+    "Who manages North Yard?",
+    "What is the price of a spaceship?",
+)
 
 
 def main() -> None:
-    """Run the command line; exit code 0 done, 1 fault of the run, 2 fault of the input."""
+    """Run the command line and end the process; an error is two lines, what is wrong and what to do."""
+    signal.signal(signal.SIGINT, _stop)
+    try:
+        app()
+    except PericiaError as error:
+        if "--json" in sys.argv:
+            fault = {"message": error.message, "hint": error.hint, "param": error.param}
+            print(json.dumps({"error": fault | {"code": error.code}}, ensure_ascii=False))
+        notes.print(f"[bold red]Error:[/] {escape(error.message)}")
+        if error.hint:
+            notes.print(escape(error.hint))
+        sys.exit(error.exit_code)
+
+
+def _stop(*_: object) -> None:
+    notes.print("Stopped. What was finished is kept; the same command goes on from there.")
+    sys.exit(130)
+
+
+@app.command()
+def init(
+    config_file: ConfigFile = CONFIG,
+    name: Annotated[str | None, typer.Option(help="The model's name when served.")] = None,
+    documents: Annotated[
+        list[str] | None, typer.Option(help="A file or folder; repeat it for more.")
+    ] = None,
+    questions: Annotated[str | None, typer.Option(help="Held-out questions, JSONL.")] = None,
+    examples: Annotated[str | None, typer.Option(help="Solved examples, JSONL.")] = None,
+    goal: Annotated[str | None, typer.Option(help="What should get better.")] = None,
+    data_change: Annotated[
+        str | None, typer.Option(help="never, yearly, monthly, weekly, daily.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Base model; by default one that fits here.")
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Ask nothing: flags and defaults.")
+    ] = False,
+) -> None:
+    """Write a commented pericia.yaml, with a base model that fits this machine.
+
+    Example: pericia init --name pumps --documents manuals --yes
+    """
+    if config_file.exists():
+        raise ConfigError(
+            f"'{config_file}' exists already.", hint="Edit it, or give another --config."
+        )
+    machine = look_at_machine()
+    proposal = propose_model(machine, hub_answers())
+    notes.print(f"This machine: {machine}.")
+    ask = _Asker(quiet=yes or not sys.stdin.isatty())
+    chosen: dict[str, Any] = {
+        "name": ask("Name of the expert", name, config_file.resolve().parent.name),
+        "documents": documents or ask("Folder with the documents", None, "documents").split(),
+        "questions": ask("File with held-out questions (empty: none yet)", questions, "") or None,
+        "examples": ask("File with solved examples (empty: none yet)", examples, "") or None,
+        "model": model or proposal.model,
+        "use": {
+            "goal": ask("What should get better", goal, ""),
+            "data_change": ask("How often do the facts change", data_change, "yearly"),
+        },
+    }
+    parse_config(chosen, "the answers")
+    write_atomic(config_file, render_config(chosen))
+    why = f": {proposal.why}" if model is None else ""
+    screen.print(escape(f"Wrote {config_file}. Base model {chosen['model']}{why}."))
+    screen.print('Next: pericia add, then pericia ask "…"')
+
+
+@app.command()
+def add(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Files and folders; by default those of the config.")
+    ] = None,
+    config_file: ConfigFile = CONFIG,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Prove that files, chunks, vectors and words agree.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make documents searchable; only what changed is read again.
+
+    Example: pericia add manuals prices.xlsx
+    """
+    config, workspace = _open(config_file, config_needed=not paths)
+    chosen = [path.absolute() for path in paths or ()] or [
+        workspace.resolve(path) for path in config.documents
+    ]
+    if not chosen and not verify:
+        hint = "Give a path, or set the key 'documents'."
+        raise ConfigError(f"'{config_file}' names no documents.", hint=hint)
+    embedder = embedders.load(config.embedder)
+    if verify:
+        faults = prove(
+            folder=workspace.index,
+            store_name=config.store,
+            embedder=embedder,
+            settings=config.retrieval,
+        )
+        _out(as_json, {"faults": faults}, faults or ["Files, chunks, vectors and words agree."])
+        raise typer.Exit(1 if faults else 0)
+    with bars() as shown:
+        report = index.sync(
+            chosen,
+            folder=workspace.index,
+            store_name=config.store,
+            embedder=embedder,
+            settings=config.retrieval,
+            on_event=lambda e: shown.show("read", e.source, e.done, e.num_files),
+        )
+    _out(as_json, asdict(report), sync_lines(report))
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="The question.")],
+    config_file: ConfigFile = CONFIG,
+    model: Annotated[
+        str | None, typer.Option(help="Instead of the config's: quote, a folder, a hub name.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer from the documents, with citations that were checked in the sources.
+
+    Example: pericia ask "At what pressure does PX-20 work?" --model quote
+    """
+    config, workspace = _open(config_file, config_needed=False)
+    library = answering.open_library(workspace, config)
+    reply = answering.answer(
+        question,
+        library,
+        models.load(model or config.model),
+        instruction=config.instruction,
+        max_new_tokens=config.evaluate.max_new_tokens,
+    )
+    _out(as_json, answer_json(reply), [answer_block(reply)])
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="Examples, JSONL in OpenAI's chat shape.")],
+    model: Annotated[str | None, typer.Option(help="Count tokens as this model does.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show every fault, duplicate and contradiction of a training file, with line numbers.
+
+    Example: pericia check examples.jsonl --model pericia-nano
+    """
+    report = dataset.check(file, models.load(model).count_tokens if model else None)
+    lines = [
+        f"[bold]{report.num_examples} examples[/] about {report.num_sources} documents, {report.num_duplicates} duplicates, "
+        f"{report.num_errors} errors; {report.epochs} epochs by OpenAI's rule"
+        + (f"; median {report.median_tokens:.0f} tokens" if report.tokens else "")
+    ]
+    _out(
+        as_json,
+        asdict(report) | {"num_errors": report.num_errors},
+        [*lines, *finding_lines(report.findings)],
+    )
+    raise typer.Exit(2 if report.num_errors else 0)
+
+
+@app.command()
+def run(
+    config_path: Annotated[Path | None, typer.Argument(help="The config file.")] = None,
+    config_file: ConfigFile = CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Do the whole main job: sync, train, measure the arms, recommend. Only what changed is done.
+
+    Example: pericia run pericia.yaml
+    """
+    config, workspace = _open(config_path or config_file)
+    with bars() as shown:
+        result = running.run(
+            config, workspace, on_event=lambda e: shown.show(e.stage, e.message, e.done, e.total)
+        )
+    _show_report(result.report, result.html, as_json)
+
+
+@app.command()
+def recommend(
+    run_id: Annotated[
+        str | None, typer.Option("--run", help="A run's id; by default the latest.")
+    ] = None,
+    config_file: ConfigFile = CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Show a run's result again, recomputed from its rows; no model is needed.
+
+    Example: pericia recommend --run 3f2a
+    """
+    _, workspace = _open(config_file)
+    folder = workspace.runs / run_id if run_id else latest_run(workspace.runs)
+    report = reporting.recompute(folder)
+    reporting.write_report(report, folder)
+    _show_report(report, folder / "report.html", as_json)
+
+
+@app.command(name="models")
+def list_models(config_file: ConfigFile = CONFIG, as_json: AsJson = False) -> None:
+    """List the base models that come along and the adapters trained here.
+
+    Example: pericia models --json
+    """
+    _, workspace = _open(config_file, config_needed=False)
+    adapters = registry.adapters(workspace.adapters)
+    value = {"models": sorted(models.MODELS), "adapters": [asdict(adapter) for adapter in adapters]}
+    lines = [f"{name}  [dim]comes along[/]" for name in sorted(models.MODELS)]
+    lines += [f"{a.id}  [dim]{a.kind} of {escape(a.base)}[/]" for a in adapters]
+    _out(as_json, value, lines)
+
+
+@app.command()
+def demo(folder: Annotated[Path, typer.Argument(help="The example company.")] = EXAMPLE) -> None:
+    """Run the main job on the example company: answers with citations, five arms, a recommendation.
+
+    Example: pericia demo
+    """
+    config_file = folder / "pericia.yaml"
+    if not config_file.exists():
+        raise NotFoundError(
+            f"There is no example in '{folder}'.",
+            hint="It lies in examples/ of a clone of the project.",
+        )
+    screen.rule("1  Documents become searchable")
+    add(config_file=config_file)
+    screen.rule("2  Answers with citations that were checked")
+    for question in DEMO_QUESTIONS:
+        screen.print(f"[cyan]{question}[/]")
+        ask(question, config_file=config_file)
+    screen.rule("3  Five arms on the same held-out questions")
+    run(config_file=config_file)
+
+
+def _open(config_file: Path, *, config_needed: bool = True) -> tuple[Config, Workspace]:
+    """Return config and workspace; without a file, where none is needed, the defaults in this folder."""
+    exists = config_file.exists() or config_needed or config_file != CONFIG
+    config = load_config(config_file) if exists else Config()
+    return config, Workspace(config_file.resolve().parent)
+
+
+def _out(as_json: bool, value: Any, lines: Iterable[Any]) -> None:
+    if as_json:
+        print(json.dumps(value, ensure_ascii=False, default=str))
+        return
+    for line in lines:
+        screen.print(line, soft_wrap=isinstance(line, str))
+
+
+def _show_report(report: Report, html: Path, as_json: bool) -> None:
+    shown = [
+        arms_table(report),
+        "",
+        pairs_table(report),
+        "",
+        *recommendation_lines(report),
+        "",
+        f"Report: {escape(str(html))}",
+    ]
+    _out(as_json, reporting.report_json(report, html), shown)
+
+
+class _Asker:
+    """Asks on the terminal, or takes the default where nobody sits there."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+
+    def __call__(self, question: str, given: str | None, default: str) -> str:
+        if given is not None or self.quiet:
+            return default if given is None else given
+        return str(typer.prompt(question, default=default, show_default=bool(default), err=True))

@@ -1,0 +1,214 @@
+"""How results look on a terminal: tables, answers, progress. Nothing here decides anything."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console, Group
+from rich.markup import escape
+from rich.padding import Padding
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from pericia.index import SyncReport
+from pericia.types import Answer, Finding, Report
+
+screen = Console(highlight=False)
+notes = Console(stderr=True, highlight=False)
+
+SHOWN = 12  # of a long list; the rest is counted
+
+
+class Bars:
+    """Progress bars on stderr, one a stage; messages stand above them."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, Any] = {}
+
+    def show(self, stage: str, message: str, done: int, total: int) -> None:
+        """Move the stage's bar; without a total, print the message."""
+        if not total:
+            self._progress.console.print(f"[dim]{escape(message)}[/]")
+            return
+        if stage not in self._tasks:
+            self._tasks[stage] = self._progress.add_task(stage, total=total, note="")
+        note = escape(message if len(message) <= 48 else message[:47] + "…")
+        self._progress.update(self._tasks[stage], completed=done, total=total, note=note)
+
+
+@contextmanager
+def bars() -> Iterator[Bars]:
+    """Yield progress bars; where stderr is no terminal, only the messages appear."""
+    columns = (
+        TextColumn("{task.description:<10}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[note]}"),
+    )
+    with Progress(*columns, console=notes, disable=not sys.stderr.isatty()) as progress:
+        yield Bars(progress)
+
+
+def sync_lines(report: SyncReport) -> Iterator[str]:
+    """Yield what a sync did, and what it left out with the reasons."""
+    counts = {
+        name: getattr(report, name)
+        for name in ("added", "changed", "moved", "removed", "unchanged")
+    }
+    done = (
+        ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing to do"
+    )
+    yield f"[bold]{report.num_documents} documents, {report.num_chunks} chunks[/] ({done})"
+    for title, items in (("skipped", report.skipped), ("partly read", report.notes)):
+        if items:
+            yield f"{len(items)} {title}:"
+        for source, reason in items[:SHOWN]:
+            yield f"  {escape(source)}: [dim]{escape(reason)}[/]"
+        if len(items) > SHOWN:
+            yield f"  [dim]and {len(items) - SHOWN} more; all with --json[/]"
+    if report.fault:
+        yield f"[yellow]The index needs care:[/] {escape(report.fault)}"
+
+
+def answer_block(answer: Answer) -> Group:
+    """Return an answer with its citations as they resolve in the sources."""
+    lines: list[Any] = [
+        f"[bold]{escape(answer.text)}[/]" if not answer.refused else escape(answer.text)
+    ]
+    for citation in answer.citations:
+        place = ", ".join(
+            f"{name} {value}"
+            for name, value in (
+                ("page", citation.page),
+                ("line", citation.line),
+                ("cell", citation.cell),
+            )
+            if value is not None
+        )
+        mark = (
+            "[green]verified[/]"
+            if citation.verified
+            else f"[red]not verified[/]: {escape(citation.reason)}"
+        )
+        where = escape(f"[{citation.number}] {citation.source}" + (f", {place}" if place else ""))
+        lines += [
+            Padding(f"{where}  {mark}", (0, 0, 0, 2)),
+            Padding(f"[dim]“{escape(citation.quote)}”[/]", (0, 0, 0, 6)),
+        ]
+    if answer.refused and answer.passages:
+        near = list(dict.fromkeys(p.chunk.source for p in answer.passages))[:3]
+        lines.append(Padding(f"[dim]Nearest documents: {escape(', '.join(near))}[/]", (0, 0, 0, 2)))
+    return Group(*lines)
+
+
+def answer_json(answer: Answer) -> dict[str, Any]:
+    """Return the JSON of `pericia ask --json`."""
+    citations = [
+        {
+            "source": c.source,
+            "page": c.page,
+            "line": c.line,
+            "cell": c.cell,
+            "quote": c.quote,
+            "verified": c.verified,
+            "number": c.number,
+        }
+        for c in answer.citations
+    ]
+    return {
+        "answer": answer.text,
+        "citations": citations,
+        "refused": answer.refused,
+        "usage": asdict(answer.usage),
+    }
+
+
+def arms_table(report: Report) -> Table:
+    """Return the arms as rows, best first by the primary score, the recommended one in bold."""
+    table = Table(title=f"{len(report.questions)} held-out questions", title_justify="left")
+    table.add_column("arm")
+    titles = (
+        report.primary_score,
+        "95 % interval",
+        "exact",
+        "citations",
+        "tokens in",
+        "tokens out",
+        "ms p50",
+    )
+    for title in titles:
+        table.add_column(title, justify="right")
+
+    def percent(arm: str, score: str) -> str:
+        found = report.arms[arm].scores.get(score)
+        return "–" if found is None else f"{100 * found.mean:.1f}"
+
+    primary = report.primary_score
+    for name in sorted(report.arms, key=lambda arm: -report.arms[arm].scores[primary].mean):
+        arm = report.arms[name]
+        score = arm.scores[primary]
+        table.add_row(
+            name,
+            percent(name, primary),
+            f"{100 * score.low:.1f} to {100 * score.high:.1f}",
+            percent(name, "exact"),
+            percent(name, "citation_precision"),
+            f"{arm.tokens_in:.0f}",
+            f"{arm.tokens_out:.0f}",
+            f"{arm.latency_ms_p50:.0f}",
+            style="bold" if name == report.recommendation.arm else "",
+        )
+    return table
+
+
+def pairs_table(report: Report) -> Table:
+    """Return the paired differences with their verdicts."""
+    table = Table(
+        title=f"Paired differences in {report.primary_score}, points", title_justify="left"
+    )
+    for title, justify in (
+        ("pair", "left"),
+        ("difference", "right"),
+        ("95 % interval", "right"),
+        ("p (Holm)", "right"),
+        ("verdict", "left"),
+    ):
+        table.add_column(title, justify=justify)  # type: ignore[arg-type]
+    for pair in report.pairs:
+        table.add_row(
+            f"{pair.a} – {pair.b}",
+            f"{100 * pair.difference:+.1f}",
+            f"{100 * pair.low:+.1f} to {100 * pair.high:+.1f}",
+            f"{pair.p:.3f}",
+            pair.verdict,
+            style="" if pair.verdict != "not distinguishable" else "dim",
+        )
+    return table
+
+
+def recommendation_lines(report: Report) -> Iterator[str]:
+    """Yield the advice, its reasons, and what would change it."""
+    advice = report.recommendation
+    yield f"[bold]Recommendation: {escape(advice.arm)}[/] ({escape(advice.rule)})"
+    yield escape(advice.sentence)
+    for reason in advice.reasons:
+        yield f"  · {escape(reason)}"
+    yield f"Confidence: {escape(advice.confidence)}"
+    for change in advice.would_change:
+        yield f"Would change it: {escape(change)}"
+    if advice.next_step:
+        yield f"Next: {escape(advice.next_step)}"
+
+
+def finding_lines(findings: tuple[Finding, ...]) -> Iterator[str]:
+    """Yield findings with their line numbers, errors in red."""
+    for finding in findings:
+        colour = "red" if finding.level == "error" else "yellow"
+        place = f"line {finding.line}: " if finding.line is not None else ""
+        yield f"[{colour}]{finding.level}[/] {place}{escape(finding.message)} [dim]{finding.code}[/]"
+        if finding.hint:
+            yield f"      [dim]{escape(finding.hint)}[/]"
