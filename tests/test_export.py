@@ -46,7 +46,7 @@ def build_adapter(base: Path, folder: Path, method: str) -> Adapter:
     for name, parameter in adapted.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
-    adapted.save_pretrained(folder)
+    adapted.save_pretrained(str(folder))
     manifest = {"settings": {"method": method}, "base_sha256": bases.base_sha256(base)}
     return Adapter("adapter-1", str(folder), str(base), "fine_tuned", manifest)
 

@@ -63,7 +63,8 @@ class OllamaExporter:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
         pieces = read_pieces(tokenizer)
         stops = [
-            tokenizer.convert_ids_to_tokens(number) for number in sorted(bases.stop_ids(source))
+            str(tokenizer.convert_ids_to_tokens(number))
+            for number in sorted(bases.stop_ids(source))
         ]
         context = bases.read_json(source, "config.json").get("max_position_embeddings", 4096)
         shutil.copytree(source, folder)

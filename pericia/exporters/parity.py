@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import bitsandbytes as bnb
 import numpy as np
 import torch
+from bitsandbytes.nn.modules import Linear4bit
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, DynamicCache
 from transformers.utils import logging as transformers_logging
@@ -144,7 +144,7 @@ def _load_reference(base: Path, adapter: Path, quantised: bool) -> Any:
     )
     for module in model.modules():
         if isinstance(
-            module, bnb.nn.Linear4bit
+            module, Linear4bit
         ):  # its fast CPU kernel rounds the scales of the weights
             module.support_avx512bf16_for_cpu = False
     with warnings.catch_warnings():  # peft uses an old name of transformers

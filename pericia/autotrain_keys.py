@@ -1,0 +1,244 @@
+"""What became of each key of an AutoTrain file: kept, changed or refused, and why."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from pericia.config import TrainConfig
+from pericia.machine import Machine
+
+Verdict = Literal["kept", "changed", "refused"]
+
+TASKS = {
+    "llm": "",  # the trainer stands in params
+    "llm-sft": "sft",
+    "llm-generic": "text",
+    "llm-dpo": "dpo",
+    "llm-orpo": "orpo",
+    "lm_training": "text",
+}
+TRAINERS = {"default": "text", "generic": "text", "sft": "sft", "dpo": "dpo", "orpo": "orpo"}
+_TOP = {"task", "base_model", "project_name", "log", "backend", "data", "params", "hub"}
+_DATA = {"path", "train_split", "valid_split", "chat_template", "column_mapping"}
+NUMBERS: Mapping[str, float | None] = {  # with AutoTrain's defaults
+    "lr": 3e-5,
+    "epochs": 1,
+    "batch_size": 2,
+    "gradient_accumulation": 4,
+    "warmup_ratio": 0.1,
+    "weight_decay": 0.0,
+    "max_grad_norm": 1.0,
+    "seed": 42,
+    "lora_r": 16,
+    "lora_alpha": 32,
+    "lora_dropout": 0.05,
+    "dpo_beta": 0.1,
+    "logging_steps": -1,
+    "model_max_length": 2048,
+    "max_prompt_length": 128,
+    "max_completion_length": None,
+    "save_total_limit": 1,
+}
+FLAGS = {
+    "peft",
+    "merge_adapter",
+    "unsloth",
+    "auto_find_batch_size",
+    "use_flash_attention_2",
+    "disable_gradient_checkpointing",
+    "add_eos_token",
+    "push_to_hub",
+}
+_TEXTS = {
+    "model", "project_name", "data_path", "train_split", "valid_split", "block_size", "padding",
+    "chat_template", "trainer", "log", "eval_strategy", "mixed_precision", "optimizer", "scheduler",
+    "quantization", "target_modules", "model_ref", "prompt_text_column", "text_column",
+    "rejected_text_column", "username", "token", "distributed_backend",
+}  # fmt: skip
+PARAMS = frozenset(NUMBERS) | FLAGS | _TEXTS
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What became of one key. A refusal that `stops` lets no training begin."""
+
+    key: str
+    value: str
+    verdict: Verdict
+    reason: str
+    stops: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DataSource:
+    """Where the examples are. `train` and `validation` are files, or None when the name is one of a hub."""
+
+    path: str
+    train_split: str
+    validation_split: str | None
+    train: Path | None
+    validation: Path | None
+    text_column: str
+    prompt_column: str | None
+    rejected_column: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainerOptions:
+    """Settings of the file that pericia.yaml has no knob for."""
+
+    objective: str  # sft, text, dpo or orpo
+    optimizer: str
+    scheduler: str
+    weight_decay: float
+    max_grad_norm: float
+    target_modules: tuple[str, ...]  # empty: all linear layers
+    merge: bool
+    dpo_beta: float
+    max_prompt_tokens: int
+    evaluate: str
+
+
+def top_lines(data: Mapping[str, Any], local: bool) -> Iterator[Line]:
+    """Yield what became of the keys outside `data`, `params` and `hub`; first, how the loss differs."""
+    if TASKS.get(str(data.get("task")), "") in {"", "sft"}:
+        yield Line(
+            "loss",
+            "question and answer, packed across rows",
+            "changed",
+            "answers and their end alone, rows never read each other: AutoTrain trains on the question as well",
+        )
+    for key in data:
+        value = _show(data[key])
+        if key in {"data", "params", "hub"}:
+            continue
+        if key not in _TOP:
+            yield Line(key, value, "refused", f"unknown key{_near(key, _TOP)}", stops=True)
+        elif key == "task" and value not in TASKS:
+            reason = f"only language models are trained here: {', '.join(TASKS)}"
+            yield Line(key, value, "refused", reason, stops=True)
+        elif key == "task" and value == "llm-orpo":
+            yield Line(key, value, "changed", "ORPO is experimental in TRL")
+        elif key == "backend" and not value.startswith("local"):
+            if local:
+                yield Line(key, value, "changed", "trained on this computer, as asked")
+            else:
+                reason = (
+                    "would send data and model to another computer; train here by overriding it"
+                )
+                yield Line(key, value, "refused", reason, stops=True)
+        elif key == "log" and value not in {"none", "null"}:
+            yield Line(key, value, "changed", "progress is always recorded as events of the run")
+        else:
+            yield Line(key, value, "kept", "same meaning")
+
+
+def data_lines(source: Mapping[str, Any], found: DataSource) -> Iterator[Line]:
+    """Yield what became of the keys of `data`."""
+    for key, value in source.items():
+        name, shown = f"data.{key}", _show(value)
+        if key not in _DATA:
+            yield Line(name, shown, "refused", f"unknown key{_near(key, _DATA)}", stops=True)
+        elif key == "path" and re.match(r"https?://", shown):
+            yield Line(name, shown, "refused", "nothing is fetched from a bare address", stops=True)
+        elif key == "path" and found.train is None:
+            yield Line(name, shown, "kept", "no such local file, so the name of a hub's data set")
+        elif key == "valid_split" and value:
+            yield Line(name, shown, "changed", "really used for validation; AutoTrain drops it")
+        elif key == "chat_template" and value in ("chatml", "zephyr"):
+            yield Line(
+                name,
+                shown,
+                "changed",
+                "the tokenizer's own template: added tokens would stay untrained",
+            )
+        else:
+            yield Line(name, shown, "kept", "same meaning")
+
+
+def hub_lines(hub: Mapping[str, Any]) -> Iterator[Line]:
+    """Yield what became of the keys of `hub`."""
+    for key, value in hub.items():
+        name = f"hub.{key}"
+        if key == "push_to_hub" and value:
+            yield Line(name, _show(value), "refused", "nothing is uploaded; training goes on")
+        elif key in {"username", "token", "push_to_hub"}:
+            shown = "***" if key == "token" and "${" not in str(value) else _show(value)
+            yield Line(name, shown, "kept", "not needed, as nothing is uploaded")
+        else:
+            known = {"username", "token", "push_to_hub"}
+            yield Line(name, _show(value), "refused", f"unknown key{_near(key, known)}", stops=True)
+
+
+def param_line(
+    key: str,
+    value: object,
+    params: Mapping[str, Any],
+    settings: TrainConfig,
+    options: TrainerOptions,
+    machine: Machine,
+) -> Line:
+    """Return what became of one key of `params`."""
+    line = Line(f"params.{key}", "***" if key == "token" else _show(value), "kept", "same meaning")
+
+    def changed(reason: str) -> Line:
+        return replace(line, verdict="changed", reason=reason)
+
+    if key not in PARAMS:
+        return replace(
+            line, verdict="refused", reason=f"unknown parameter{_near(key, PARAMS)}", stops=True
+        )
+    if key == "push_to_hub" and value:
+        return replace(line, verdict="refused", reason="nothing is uploaded; training goes on")
+    if key == "trainer" and value == "reward":
+        return replace(line, verdict="refused", reason="no reward models here", stops=True)
+    peft = bool(params.get("peft"))
+    if key == "quantization":
+        if not peft:
+            return changed("ignored without peft: all weights are trained")
+        return changed(
+            "NF4 with double quantisation, bf16 compute" if value else "LoRA on the 16-bit base"
+        )
+    precision = "bf16" if machine.gpu or machine.has_bf16 else "fp32"
+    reasons = {
+        "block_size": f"max_tokens {settings.max_tokens}; longer rows are counted, not cut",
+        "batch_size": f"{settings.batch_size} examples an optimiser step, with accumulation",
+        "gradient_accumulation": f"{settings.batch_size} examples an optimiser step, with batch_size",
+        "mixed_precision": f"{precision}, by this computer" if str(value) != precision else "",
+        "optimizer": f"{options.optimizer}: paging needs a GPU" if options.optimizer != value else "",
+        "merge_adapter": "a merged copy beside the adapter, proved equal" if peft else "nothing to merge without peft",
+        "save_total_limit": "three checkpoints at least, one an epoch",
+        "valid_split": "really used for validation; AutoTrain drops it",
+        "log": "progress is always recorded as events of the run",
+        "add_eos_token": "" if value else "always: a model that never learns the end never stops",
+        "distributed_backend": "chosen when training is launched",
+        "auto_find_batch_size": "ignored: the plan says what fits",
+        "disable_gradient_checkpointing": "ignored: the plan decides",
+        "chat_template": "the tokenizer's own template" if value in ("chatml", "zephyr") else "",
+        "unsloth": "ignored: not available",
+        "use_flash_attention_2": "ignored: torch's own attention",
+        "padding": "" if value in ("right", None) else "right",
+    }  # fmt: skip
+    idle = key in {"unsloth", "auto_find_batch_size", "use_flash_attention_2", "merge_adapter"}
+    if key in {"batch_size", "gradient_accumulation"}:
+        return replace(line, reason=reasons[key])
+    reason = reasons.get(key, "")
+    if reason and not (idle and not value) and value is not None:
+        return changed(reason)
+    if isinstance(value, str) and key in NUMBERS:
+        return changed(f"YAML reads {value} as text; the number {float(value):g} is meant")
+    return line
+
+
+def _near(key: object, known: Iterable[str]) -> str:
+    near = get_close_matches(str(key), list(known), n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _show(value: object) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return str(value)
