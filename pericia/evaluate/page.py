@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import jinja2
 from markupsafe import Markup, escape
 
-from pericia.evaluate.recommend import NAMES, REFUSALS
+from pericia.evaluate.recommend import NAMES, REFUSALS, signed
 from pericia.evaluate.results import RIGHT, between
 from pericia.evaluate.scores import RIGHT_FROM, SCORES
 from pericia.types import ArmResult, Pair, Passage, Question, Report, Row
@@ -115,35 +115,18 @@ def points(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-def signed(value: float) -> str:
-    """Return a difference of shares in points, with its sign.
-
-    Example:
-        >>> signed(-0.031), signed(0.0)
-        ('−3.1', '0.0')
-    """
-    text = f"{100 * value:+.1f}".replace("-", "−")
-    return "0.0" if text in {"+0.0", "−0.0"} else text
-
-
 def p_value(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def plain(value: float) -> str:
-    """Return a number with three significant digits and no exponent.
+    """Return a number with three significant digits.
 
     Example:
-        >>> plain(1234.5), plain(0.000123)
-        ('1,234', '0.000123')
+        >>> plain(1234.5), plain(0.0), plain(0.0123)
+        ('1,234', '0', '0.0123')
     """
-    return (
-        f"{value:,.0f}"
-        if abs(value) >= 100
-        else f"{value:.3g}"
-        if abs(value) >= 1e-4
-        else f"{value:.6f}"
-    )
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def mark_citations(text: str) -> Markup:
@@ -231,7 +214,7 @@ def _scatter(report: Report) -> Scatter:
         marks=marks,
         x_ticks=tuple((x(most * part / 4), plain(most * part / 4)) for part in range(5)),
         y_ticks=tuple((y(part / 4), f"{25 * part}") for part in range(5)),
-        x_title="USD a request" if is_priced else "tokens a request, in and out",
+        x_title="USD per 1,000 requests" if is_priced else "tokens a request, in and out",
     )
 
 

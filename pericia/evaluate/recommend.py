@@ -77,7 +77,7 @@ def recommend(evidence: Evidence) -> Recommendation:
         return _no_arm(evidence, tuple(dropped.values()), "no arm keeps the limits of the use")
     best = max(eligible, key=lambda arm: _mean(evidence, arm))
     alike = [arm for arm in eligible if _is_as_good(evidence, arm, best)]
-    chosen = min(alike, key=lambda arm: _cost(evidence, arm))
+    chosen = min(_worth_it(evidence, alike), key=lambda arm: _cost(evidence, arm))
     reasons = (
         *_numbers(evidence, chosen, best, eligible),
         *dropped.values(),
@@ -179,6 +179,24 @@ def _is_as_good(evidence: Evidence, arm: str, best: str) -> bool:
     return pair.verdict != "better" or pair.difference < evidence.smallest_gain
 
 
+def _worth_it(evidence: Evidence, alike: Sequence[str]) -> list[str]:
+    """Return the arms of a tie without the tuned ones that show no benefit above their cost.
+
+    With nothing but a tie, the benefit is money: as right as the best untuned arm, and cheaper with its training.
+    """
+    untuned = [arm for arm in alike if not ARMS[arm].is_tuned]
+    if not untuned:
+        return list(alike)
+    rival = max(untuned, key=lambda arm: _mean(evidence, arm))
+
+    def pays(arm: str) -> bool:
+        price, rival_price = (evidence.arms[a].cost_per_correct for a in (arm, rival))
+        is_cheaper = price is not None and rival_price is not None and price < rival_price
+        return is_cheaper and _mean(evidence, arm) > _mean(evidence, rival) - evidence.smallest_gain
+
+    return [arm for arm in alike if not ARMS[arm].is_tuned or pays(arm)]
+
+
 def _cost(evidence: Evidence, arm: str) -> tuple[float, int]:
     """Return what orders arms by cost: a correct answer's price where there are prices, then the order of ARMS."""
     price = evidence.arms[arm].cost_per_correct
@@ -243,8 +261,8 @@ def _numbers(
         if max(abs(pair.low), abs(pair.high)) < evidence.smallest_gain:
             small = "; any difference is too small to matter"
         reasons.append(
-            f"{_title(chosen)} {verb} {NAMES[other]}: {_signed(pair.difference)} points "
-            f"({_range(pair.low, pair.high, signed=True)}, p {_p(pair.p)}){small}."
+            f"{_title(chosen)} {verb} {NAMES[other]}: {signed(pair.difference)} points "
+            f"({_range(pair.low, pair.high, with_sign=True)}, p {_p(pair.p)}){small}."
         )
     return tuple(reasons)
 
@@ -349,6 +367,9 @@ def _mend_data(evidence: Evidence, chosen: str, reasons: tuple[str, ...]) -> Rec
     )
 
 
+# --- numbers ---------------------------------------------------------------------------------------------
+
+
 def _mean(evidence: Evidence, arm: str) -> float:
     return evidence.arms[arm].scores[evidence.primary].mean
 
@@ -362,12 +383,19 @@ def _points(value: float) -> str:
     return f"{100 * value:.1f} points"
 
 
-def _signed(value: float) -> str:
-    return f"{100 * value:+.1f}"
+def signed(value: float) -> str:
+    """Return a difference of shares in points, with its sign.
+
+    Example:
+        >>> signed(-0.031), signed(0.0)
+        ('−3.1', '0.0')
+    """
+    text = f"{100 * value:+.1f}".replace("-", "−")
+    return "0.0" if text in {"+0.0", "−0.0"} else text
 
 
-def _range(low: float, high: float, *, signed: bool = False) -> str:
-    ends = (_signed(low), _signed(high)) if signed else (f"{100 * low:.1f}", f"{100 * high:.1f}")
+def _range(low: float, high: float, *, with_sign: bool = False) -> str:
+    ends = (signed(low), signed(high)) if with_sign else (f"{100 * low:.1f}", f"{100 * high:.1f}")
     return f"{100 * CONFIDENCE:.0f} %: {ends[0]} to {ends[1]}"
 
 

@@ -94,7 +94,16 @@ def compare_arms(
     intervals = [clustered_interval(values, families) for values in differences]
     adjusted = holm([sign_flip_p(values, families, seed) for values in differences])
     return tuple(
-        Pair(a, b, primary, i.mean, i.low, i.high, p, verdict(i, p, num_families))
+        Pair(
+            a,
+            b,
+            primary,
+            i.mean,
+            max(-1.0, i.low),
+            min(1.0, i.high),
+            p,
+            verdict(i, p, num_families),
+        )
         for (a, b), i, p in zip(duels, intervals, adjusted, strict=True)
     )
 

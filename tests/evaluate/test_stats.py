@@ -1,0 +1,120 @@
+"""Intervals cover what they promise, verdicts raise few false alarms, and the planning table is the published one."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pericia.evaluate.stats import (
+    FEWEST_FAMILIES,
+    Interval,
+    clustered_interval,
+    detectable_difference,
+    detectable_in_words,
+    holm,
+    mean_interval,
+    sign_flip_p,
+    verdict,
+)
+from tests.evaluate.simulation import coverage, false_alarms
+from tests.evaluate.worlds import CELLS
+
+NUM_RUNS = 600  # a coverage of 95 % is then known to about ± 1.8 points; benchmarks/stats_coverage.py has 5,000
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_interval_of_a_difference_covers_the_truth(cell: str) -> None:
+    covered = coverage(CELLS[cell], effect=0.3, num_runs=NUM_RUNS, seed=3)
+    assert 0.93 - 0.018 <= covered <= 0.97 + 0.014
+
+
+def test_equal_arms_raise_few_false_alarms() -> None:
+    assert false_alarms(CELLS["15 x 10"], num_arms=5, effect=0.3, num_runs=200, seed=3) <= 0.05
+
+
+def test_families_of_one_size_have_as_many_degrees_of_freedom_as_families_less_one() -> None:
+    values = [0.0, 0.2, 0.4, 0.9, 0.1, 0.5, 0.3, 0.8]
+    interval = clustered_interval(values, list("abcdefgh"))
+    error = np.std(values, ddof=1) / np.sqrt(8)
+    assert interval.error == pytest.approx(error)
+    assert interval.high - interval.mean == pytest.approx(2.3646 * error, rel=1e-4)  # t(7)
+
+
+def test_exact_and_drawn_flips_agree() -> None:
+    random = np.random.default_rng(5)
+    values = random.normal(0.3, 1.0, 20)
+    families = [str(number) for number in range(20)]
+    exact = sign_flip_p(list(values), families, seed=1)
+    doubled = sign_flip_p([*values, 1e-12], [*families, "x"], seed=1)  # one family more: drawn
+    assert doubled == pytest.approx(exact, abs=0.02)
+
+
+def test_a_whole_family_is_flipped_at_once() -> None:
+    apart = sign_flip_p([1.0] * 8, [str(n) for n in range(8)], seed=1)
+    together = sign_flip_p([1.0] * 8, ["a"] * 4 + ["b"] * 4, seed=1)
+    assert (apart, together) == (2 / 2**8, 2 / 2**2)
+
+
+@pytest.mark.parametrize(
+    ("num_questions", "disagreement", "one", "first_of_ten"),
+    [
+        (60, 0.2, 15, 19),
+        (100, 0.2, 12, 15),
+        (200, 0.2, 9, 11),
+        (400, 0.2, 6, 8),
+        (1000, 0.2, 4, 5),
+        (60, 0.3, 19, 23),
+        (100, 0.3, 15, 19),
+        (200, 0.3, 11, 14),
+        (400, 0.3, 8, 10),
+        (1000, 0.3, 5, 6),
+    ],
+)
+def test_the_planning_table(
+    num_questions: int, disagreement: float, one: int, first_of_ten: int
+) -> None:
+    families = [str(number) for number in range(num_questions)]
+    assert round(100 * detectable_difference(families, 1, disagreement)) == one
+    assert round(100 * detectable_difference(families, 10, disagreement)) == first_of_ten
+
+
+def test_families_make_questions_worth_less() -> None:
+    apart = [str(number) for number in range(1000)]
+    fives = [str(number // 5) for number in range(1000)]
+    ratio = detectable_difference(fives) / detectable_difference(apart)
+    assert ratio == pytest.approx(1.48, abs=0.01)
+
+
+def test_the_first_sentence_of_a_run() -> None:
+    apart = [str(number) for number in range(60)]
+    assert detectable_in_words(apart, 10) == (
+        "With these 60 questions you can only see differences above about 23 points."
+    )
+    assert "below 8 no verdict" in detectable_in_words(["a", "b"], 10)
+
+
+def test_few_families_give_no_verdict() -> None:
+    shown = Interval(0.5, 0.4, 0.6, 0.05)
+    assert verdict(shown, 0.001, FEWEST_FAMILIES) == "better"
+    assert verdict(shown, 0.001, FEWEST_FAMILIES - 1) == "not distinguishable"
+    assert verdict(shown, 0.06, 100) == "not distinguishable"
+    assert verdict(Interval(-0.5, -0.6, -0.4), 0.001, 100) == "worse"
+    assert verdict(Interval(0.1, -0.1, 0.3), 0.001, 100) == "not distinguishable"
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=30), st.integers(1, 30)
+)
+def test_an_interval_holds_its_mean_and_stays_in_range(values: list[float], size: int) -> None:
+    families = [str(index // size) for index in range(len(values))]
+    interval = mean_interval(values, families, seed=1)
+    assert 0.0 <= interval.low <= interval.mean <= interval.high <= 1.0
+    assert np.isfinite([interval.low, interval.high, interval.error]).all()
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_raises_p_values_and_keeps_their_order(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    assert all(1.0 >= a >= p for a, p in zip(adjusted, p_values, strict=True))
+    by_value = sorted(zip(p_values, adjusted, strict=True))
+    assert [a for _, a in by_value] == sorted(adjusted)
