@@ -4,12 +4,12 @@ The names of the faults are those of OpenAI's checker, so that a file that passe
 Source: openai-cookbook, examples/Chat_finetuning_data_prep.ipynb.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pericia.errors import InputError
+from pericia.recast import GUESSED, NotJsonError, read_rows
 from pericia.types import Example, Finding, Message
 
 _MESSAGE_KEYS = frozenset({"role", "content", "name", "weight"})
@@ -34,26 +34,24 @@ _HINTS = {
 
 
 def read_examples(path: Path) -> tuple[tuple[Example, ...], tuple[Finding, ...]]:
-    """Return the sound examples of a JSONL file in OpenAI's chat shape, and all faults of the others.
+    """Return the sound examples of a file, and all faults of the others; `recast` says which shapes are read.
 
     The extra key "source" names the document that an example is about; "id" names the example.
 
     Raises:
         InputError: the file is missing, empty or no text.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except FileNotFoundError as error:
-        raise InputError(f"There is no file '{path}'.", hint="Mend the path.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        hint = "Give a JSONL file in UTF-8."
-        raise InputError(f"'{path}' cannot be read: {error}.", hint=hint) from error
     examples, findings = [], []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        faults, row = _parse(line, number)
-        if not faults:
+    guessed: set[str] = set()
+    for number, row in read_rows(path):
+        if isinstance(row, dict) and (columns := row.pop(GUESSED, None)) and not guessed:
+            guessed.update(columns)
+            text = f"'{columns[0]}' is taken as the question and '{columns[1]}' as the answer."
+            hint = "Name the columns question and answer if that is wrong."
+            findings.append(Finding("warning", "columns_guessed", text, number, hint))
+        if isinstance(row, NotJsonError):
+            faults = [_error("no_json", f"no JSON ({row}).", number)]
+        else:
             faults = list(_faults(row, number))
         findings += faults
         if not any(fault.level == "error" for fault in faults):
@@ -92,13 +90,6 @@ def auto_epochs(num_examples: int) -> int:
 
 def _place(fault: Finding) -> str:
     return f", line {fault.line}" if fault.line else ""
-
-
-def _parse(line: str, number: int) -> tuple[list[Finding], Any]:
-    try:
-        return [], json.loads(line)
-    except json.JSONDecodeError as error:
-        return [_error("no_json", f"no JSON ({error.msg} at column {error.colno}).", number)], None
 
 
 def _error(code: str, message: str, line: int) -> Finding:
