@@ -27,7 +27,7 @@ from pericia.evaluate.normalise import normalise
 from pericia.types import Answer, Citation, Passage, Question
 
 RIGHT_FROM = 0.5  # an answer counts as right from this value of the primary score on
-SUPPORTED_FROM = 0.5  # a passage supports an answer that shares this part of its words
+SUPPORTED_FROM = 0.5  # a passage supports a sentence of which it holds this share of the words
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?!\[)|\n+")
 
@@ -73,7 +73,7 @@ def is_same_source(name: str, other: str) -> bool:
 def citation_precision(attempt: Attempt) -> float | None:
     """Return the share of citations that are verified and whose passage supports the answer; None without any.
 
-    A passage supports an answer when it holds at least half of the answer's words.
+    A passage supports the sentences that cite it when it holds at least half of their words.
     """
     citations = attempt.answer.citations
     if attempt.answer.refused or not citations:
@@ -86,11 +86,7 @@ def citation_recall(attempt: Attempt) -> float | None:
     if attempt.answer.refused or not attempt.answer.passages:
         return None
     verified = {c.number for c in attempt.answer.citations if c.verified}
-    sentences = [s for s in _SENTENCE_END.split(attempt.answer.text) if plain_answer(s)]
-    cited = [
-        any(int(n) in verified for n in re.findall(r"\d+", " ".join(MARKER.findall(s))))
-        for s in sentences
-    ]
+    cited = [bool(_numbers(sentence) & verified) for sentence in _sentences(attempt)]
     return sum(cited) / len(cited) if cited else None
 
 
@@ -117,8 +113,18 @@ def _is_valid(citation: Citation, attempt: Attempt) -> bool:
     passages = attempt.answer.passages
     if not citation.verified or not 1 <= citation.number <= len(passages):
         return False
-    share = k_precision(attempt.text, [passages[citation.number - 1].chunk.text], attempt.language)
+    citing = [s for s in _sentences(attempt) if citation.number in _numbers(s)]
+    said = plain_answer(" ".join(citing)) or attempt.text
+    share = k_precision(said, [passages[citation.number - 1].chunk.text], attempt.language)
     return share is not None and share >= SUPPORTED_FROM
+
+
+def _sentences(attempt: Attempt) -> list[str]:
+    return [s for s in _SENTENCE_END.split(attempt.answer.text) if plain_answer(s)]
+
+
+def _numbers(sentence: str) -> set[int]:
+    return {int(number) for number in re.findall(r"\d+", " ".join(MARKER.findall(sentence)))}
 
 
 def _source_ranks(attempt: Attempt) -> list[int | None] | None:
