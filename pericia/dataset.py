@@ -145,7 +145,8 @@ def open_book(dataset: Dataset, instruction: str, find: Callable[[str], Context]
 def leaks(dataset: Dataset, questions: Sequence[Question]) -> tuple[Finding, ...]:
     """Return one error for each example that gives away a held-out question.
 
-    That is: the same question, nearly the same question, or a run of 13 words shared with question and answer.
+    That is: the same question, nearly the same one with the same figures and codes ("kiln 3" is not "kiln 4"), or a
+    run of 13 words shared with question and answer.
     """
     by_text = {" ".join(words(q.text)): q for q in questions}
     asked = [grams(q.text, 4) for q in questions]
@@ -165,6 +166,7 @@ def leaks(dataset: Dataset, questions: Sequence[Question]) -> tuple[Finding, ...
                 q
                 for q, g in zip(questions, asked, strict=True)
                 if jaccard(own, g) >= NEAR_DUPLICATE
+                and _figures(q.text) == _figures(example.question)
             )
             found, how = next(near, None), "is nearly"
         if found is None:
@@ -198,7 +200,7 @@ def _without_duplicates(
             first[key] = example
     groups: defaultdict[tuple[str, ...], list[Example]] = defaultdict(list)
     for example in first.values():
-        figures = sorted(w for w in words(example.question) if any(c.isdigit() for c in w))
+        figures = _figures(example.question)
         before = " ".join(m.content for m in example.messages[:-2])
         groups[before, " ".join(words(example.answer)), *figures].append(example)
     dropped: set[int] = set()
@@ -211,6 +213,10 @@ def _without_duplicates(
                 findings.append(Finding("warning", "near_duplicate_example", text, line, hint))
     findings.sort(key=lambda finding: finding.line or 0)
     return [e for e in first.values() if id(e) not in dropped], tuple(findings)
+
+
+def _figures(text: str) -> list[str]:
+    return sorted(word for word in words(text) if any(letter.isdigit() for letter in word))
 
 
 def _contradictions(examples: Sequence[Example]) -> tuple[Finding, ...]:

@@ -8,7 +8,7 @@ from pericia.config import ARM_NAMES, PriceConfig, UseConfig
 from pericia.evaluate.recommend import Evidence, recommend
 from pericia.evaluate.results import Spending, compare_arms, summarise_arms
 from pericia.evaluate.stats import detectable_difference
-from pericia.types import Answer, Pair, Question, Recommendation, Row, Usage
+from pericia.types import Answer, Pair, Question, Recommendation, Row, Usage, Verdict
 from tests.evaluate.worlds import Sizes, families_of, scripted_scores
 
 
@@ -110,10 +110,10 @@ def fixed_evidence(
     for index, a in enumerate(names):
         for b in names[index + 1 :]:
             gap = means[a] - means[b]
-            word = "better" if gap > 0 else "worse" if gap < 0 else "not distinguishable"
+            word: Verdict = "better" if gap > 0 else "worse" if gap < 0 else "not distinguishable"
             pairs.append(
                 Pair(a, b, "exact", gap, gap - 0.01, gap + 0.01, 0.001 if gap else 1.0, word)
-            )  # type: ignore[arg-type]
+            )
     return Evidence(
         arms=arms,
         pairs=pairs,
