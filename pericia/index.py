@@ -100,11 +100,13 @@ def sync(
     store_name: str,
     embedder: Embedder,
     settings: RetrievalConfig,
+    root: Path | None = None,
     on_event: Callable[[SyncEvent], None] | None = None,
 ) -> SyncReport:
     """Make the index hold exactly the files below `paths` and below the paths of earlier syncs.
 
-    A file that cannot be read is skipped with its reason; if an earlier version of it is indexed, that one stays.
+    `root` is the folder of the config: sources are named from there, as questions and examples name them. A file
+    that cannot be read is skipped with its reason; if an earlier version of it is indexed, that one stays.
 
     Raises:
         NotFoundError: a path does not exist.
@@ -113,7 +115,7 @@ def sync(
     """
     with lock(folder, "updating the index"):
         roots = _with_remembered(folder, paths)
-        files = documents.find_files(roots)
+        files = documents.find_files(roots, root=root)
         own = index_folder(folder, embedder.name)
         store = open_store(folder, store_name, embedder)
         known = _repaired(own, store)

@@ -71,7 +71,7 @@ class LegScores:
     """Mean reciprocal rank of each way to search over the development questions, 0..1, and the way chosen."""
 
     chosen: Legs
-    mean_reciprocal_ranks: Mapping[str, float]
+    mean_reciprocal_ranks: Mapping[Legs, float]
     num_questions: int
 
 

@@ -102,7 +102,7 @@ class LanceStore:
         """See `VectorStore.search_lexical`."""
         if not tokens:
             return []
-        match = MatchQuery(" ".join(dict.fromkeys(tokens)), "tokens")
+        match = _match(" ".join(dict.fromkeys(tokens)), "tokens")
         query = self._table.search(match, query_type="fts", fts_columns="tokens")
         found = _filtered(query, groups).select(["chunk", "_score"]).limit(k + _MARGIN)
         return _hits(found.to_arrow(), lambda row: float(row["_score"]), k)
@@ -179,7 +179,8 @@ class LanceStore:
         return found / max(1, k * probes.num_rows)
 
     def _dense_query(self, vector: NDArray[np.float32], k: int, settings: Mapping[str, Any]) -> Any:
-        query = self._table.search(vector, vector_column_name="vector").distance_type("cosine")
+        query: Any = self._table.search(vector, vector_column_name="vector")
+        query = query.distance_type("cosine")
         if settings.get("exact", True):
             return query.limit(k).bypass_vector_index()
         refine_factor, ef = settings["refine_factor"], settings["ef"]
@@ -236,6 +237,11 @@ class LanceStore:
 
 
 _MARGIN = 20  # more rows than asked for, so that ties at the end are broken by id and not by chance
+
+
+def _match(words: str, column: str) -> Any:
+    query: Any = MatchQuery  # its defaults are unknown to the type checker
+    return query(words, column)
 
 
 def _schema(embedder_name: str, num_dimensions: int) -> pa.Schema:
@@ -309,7 +315,7 @@ def _check_prefilter() -> None:
     )
     table.create_index("word", config=FTS(base_tokenizer="whitespace", stem=False))
     dense = table.search([1.0, 0.0], vector_column_name="vector").select(["id", "_distance"])
-    match = table.search(MatchQuery("word", "word"), query_type="fts", fts_columns="word")
+    match = table.search(_match("word", "word"), query_type="fts", fts_columns="word")
     for query in (dense, match.select(["id", "_score"])):
         found = query.where("id >= 38", prefilter=True).limit(2).to_arrow()
         if sorted(found["id"].to_pylist()) != [38, 39]:

@@ -5,7 +5,7 @@ import os
 import random
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -138,7 +138,7 @@ def bm25(
 ) -> dict[str, float]:
     mean = sum(map(len, texts.values())) / len(texts)
     frequency = Counter(word for words in texts.values() for word in set(words))
-    scores: Counter[str] = Counter()
+    scores: defaultdict[str, float] = defaultdict(float)
     for name, words in texts.items():
         for word in question:
             count = words.count(word)

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from pericia.stores.lance import LanceStore
 from pericia.types import Entry
@@ -25,7 +26,9 @@ def test_past_its_size_the_graph_index_is_built_and_finds_what_the_scan_finds(
     assert store.search_dense(fresh.vector, 1)[0].chunk == fresh.chunk
 
 
-def test_a_failing_compaction_is_said_and_searching_goes_on(tmp_path: Path) -> None:
+def test_a_failing_compaction_is_said_and_searching_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = LanceStore(tmp_path, "fake", DIMENSIONS)
     one = entry("a", 0, "word")
     store.replace({one.chunk.document_id: [one]})
@@ -33,7 +36,7 @@ def test_a_failing_compaction_is_said_and_searching_goes_on(tmp_path: Path) -> N
     def fail(**_: object) -> None:
         raise RuntimeError("disk quota exceeded\ndetails")
 
-    store._table.optimize = fail
+    monkeypatch.setattr(store._table, "optimize", fail)
     fault = store.optimize()
     assert "disk quota exceeded" in fault
     assert "versions" in fault

@@ -1,0 +1,197 @@
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pericia import index, stores
+from pericia.catalogue import read_catalogue
+from pericia.config import RetrievalConfig
+from pericia.embedders import Vectors
+from pericia.errors import ConflictError, InputError, NotFoundError
+from pericia.index import SyncEvent, SyncReport, sync
+from pericia.verify import verify
+from pericia.workspace import lock
+from tests.fakes import FakeEmbedder
+
+SETTINGS = RetrievalConfig(language="en")
+
+
+class CountingEmbedder(FakeEmbedder):
+    def __init__(self, name: str = "letters") -> None:
+        self.name = name
+        self.num_embedded = 0
+
+    def embed_passages(self, texts: Sequence[str]) -> Vectors:
+        self.num_embedded += len(texts)
+        return super().embed_passages(texts)
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "kiln.md").write_text("# Kiln\n\nThe kiln runs at 900 degrees.\n", encoding="utf-8")
+    (folder / "pump.txt").write_text("The pump holds 42 bar.\n", encoding="utf-8")
+    (folder / "prices.csv").write_text("Model,Price\nPX-20,310\nPX-30,420\n", encoding="utf-8")
+    return folder
+
+
+def run(docs: Path, embedder: CountingEmbedder | None = None, **changes: Any) -> SyncReport:
+    chosen: dict[str, Any] = {"settings": SETTINGS, "store_name": "lance", "root": docs, **changes}
+    paths = chosen.pop("paths", [docs])
+    return sync(
+        paths,
+        folder=docs.parent / "index",
+        embedder=embedder or CountingEmbedder(),
+        **chosen,
+    )
+
+
+def found(docs: Path, word: str) -> list[str]:
+    store = index.open_store(docs.parent / "index", "lance", CountingEmbedder())
+    return sorted({hit.chunk.source for hit in store.search_lexical([word], 50)})
+
+
+def faults(docs: Path) -> list[str]:
+    folder = docs.parent / "index"
+    return verify(folder=folder, store_name="lance", embedder=FakeEmbedder(), settings=SETTINGS)
+
+
+def test_a_second_sync_reads_and_embeds_nothing(docs: Path) -> None:
+    embedder = CountingEmbedder()
+    first = run(docs, embedder)
+    assert (first.added, first.num_documents, first.skipped) == (3, 3, ())
+    embedded = embedder.num_embedded
+    assert embedded == first.num_chunks
+    os.utime(docs / "kiln.md")
+    second = run(docs, embedder)
+    assert (second.unchanged, second.added, second.changed) == (3, 0, 0)
+    assert embedder.num_embedded == embedded
+    assert faults(docs) == []
+
+
+def test_changed_moved_and_removed_files_are_told_apart(docs: Path) -> None:
+    run(docs)
+    (docs / "kiln.md").write_text("The kiln runs at 950 degrees.", encoding="utf-8")
+    (docs / "pump.txt").rename(docs / "pump-7.txt")
+    (docs / "prices.csv").unlink()
+    report = run(docs)
+    assert (report.changed, report.moved, report.removed, report.added) == (1, 1, 1, 0)
+    assert found(docs, "900") == []
+    assert found(docs, "950") == ["kiln.md"]
+    assert found(docs, "pump") == ["pump-7.txt"]
+    assert found(docs, "px-20") == []
+    assert faults(docs) == []
+
+
+def test_a_file_that_breaks_keeps_its_old_version_and_says_so(docs: Path) -> None:
+    run(docs)
+    (docs / "kiln.md").write_bytes(b"")
+    report = run(docs)
+    [(source, reason)] = report.skipped
+    assert source == "kiln.md"
+    assert "version indexed before is kept" in reason
+    assert found(docs, "900") == ["kiln.md"]
+    assert report.removed == 0
+
+
+def test_another_path_adds_to_the_index(docs: Path) -> None:
+    run(docs)
+    other = docs.parent / "other"
+    other.mkdir()
+    (other / "oil.txt").write_text("The gearbox takes oil ISO 220.", encoding="utf-8")
+    report = run(docs, paths=[other])
+    assert (report.added, report.unchanged, report.removed) == (1, 3, 0)
+    assert run(docs, paths=[]).unchanged == 4
+
+
+def test_nothing_readable_is_an_error_and_leaves_the_index(docs: Path) -> None:
+    bad = docs.parent / "bad"
+    bad.mkdir()
+    (bad / "scan.png").write_bytes(b"\x89PNG")
+    with pytest.raises(InputError, match=r"None of the 1 files can be read; 'scan\.png'"):
+        run(docs, paths=[bad])
+    run(docs)
+    with pytest.raises(NotFoundError):
+        run(docs, paths=[docs / "missing"])
+    (docs.parent / "empty").mkdir()
+    with pytest.raises(InputError):
+        run(docs, paths=[docs.parent / "empty"])
+    assert faults(docs) == []
+    assert run(docs, paths=[]).unchanged == 3
+
+
+def test_a_sync_that_dies_between_store_and_catalogue_is_repaired(
+    docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(docs)
+    (docs / "pump.txt").write_text("The pump holds 43 bar.", encoding="utf-8")
+    (docs / "new.txt").write_text("A new pump was added.", encoding="utf-8")
+    write = index.write_catalogue
+    calls = []
+
+    def die_at_the_second(folder: Path, content: Any) -> None:
+        calls.append(content)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        write(folder, content)
+
+    monkeypatch.setattr(index, "write_catalogue", die_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        run(docs)
+    monkeypatch.undo()
+    (docs / "new.txt").unlink()
+    (docs / "pump.txt").write_text("The pump holds 44 bar.", encoding="utf-8")
+    run(docs)
+    assert faults(docs) == []
+    assert (found(docs, "43"), found(docs, "new")) == ([], [])
+    assert found(docs, "44") == ["pump.txt"]
+
+
+def test_a_store_that_was_deleted_is_filled_again(docs: Path) -> None:
+    run(docs)
+    store = index.open_store(docs.parent / "index", "lance", CountingEmbedder())
+    [first, *_] = store.chunks()
+    store.replace({first.document_id: []})
+    assert faults(docs) != []
+    run(docs)
+    assert faults(docs) == []
+
+
+def test_other_settings_or_another_embedder_index_anew(docs: Path) -> None:
+    run(docs)
+    report = run(docs, settings=RetrievalConfig(language="en", chunk_tokens=50))
+    assert report.changed == 3
+    other = CountingEmbedder("others")
+    report = run(docs, other, settings=RetrievalConfig(language="en", chunk_tokens=50))
+    assert (report.added, other.num_embedded) == (3, report.num_chunks)
+    folders = [f for f in (docs.parent / "index").iterdir() if f.is_dir()]
+    assert folders == [index.index_folder(docs.parent / "index", "others")]
+
+
+def test_progress_names_each_file_that_is_read(docs: Path) -> None:
+    events: list[SyncEvent] = []
+    run(docs, on_event=events.append)
+    assert [e.source for e in events] == ["kiln.md", "prices.csv", "pump.txt"]
+    assert [(e.done, e.num_files) for e in events] == [(0, 3), (1, 3), (2, 3)]
+
+
+def test_two_syncs_at_once_are_refused(docs: Path) -> None:
+    with lock(docs.parent / "index", "test"), pytest.raises(ConflictError):
+        run(docs)
+
+
+def test_verify_names_what_differs(docs: Path) -> None:
+    run(docs)
+    (docs / "kiln.md").write_text("changed", encoding="utf-8")
+    (docs / "pump.txt").unlink()
+    own = index.index_folder(docs.parent / "index", "letters")
+    stores.load("lance", own, "letters", 4).replace(
+        {read_catalogue(own).files["prices.csv"].document_id: []}
+    )
+    said = " ".join(faults(docs))
+    assert "'kiln.md' has changed" in said
+    assert "'pump.txt' is indexed, but the file is gone" in said
+    assert "'prices.csv' has 0 passages" in said
