@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import jinja2
 from markupsafe import Markup, escape
 
-from pericia.evaluate.recommend import NAMES, REFUSALS, signed
+from pericia.evaluate.evidence import NAMES, p_value, signed
+from pericia.evaluate.recommend import REFUSALS
 from pericia.evaluate.results import RIGHT, between
 from pericia.evaluate.scores import RIGHT_FROM, SCORES
 from pericia.types import ArmResult, Pair, Passage, Question, Report, Row
@@ -70,7 +71,11 @@ def render_page(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        points=points, signed=signed, p=p_value, answer=mark_citations, plain=plain
+        points=lambda value: f"{100 * value:.1f}",
+        signed=signed,
+        p=p_value,
+        answer=mark_citations,
+        plain=plain,
     )
     asked = [_asked(question, report) for question in report.questions]
     classes = Counter(name for item in asked for name in item.classes.split())
@@ -103,20 +108,6 @@ FILTERS = (
 
 
 # --- words and numbers ------------------------------------------------------------------------------------
-
-
-def points(value: float) -> str:
-    """Return a share as points of 100.
-
-    Example:
-        >>> points(0.7251)
-        '72.5'
-    """
-    return f"{100 * value:.1f}"
-
-
-def p_value(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def plain(value: float) -> str:
@@ -220,7 +211,7 @@ def _scatter(report: Report) -> Scatter:
 
 def _x(result: ArmResult, report: Report) -> float:
     return (
-        result.cost_per_request
+        1000 * result.cost_per_request
         if report.facts["is_priced"]
         else result.tokens_in + result.tokens_out
     )
@@ -237,10 +228,12 @@ def _round_up(value: float) -> float:
 
 
 def _apart(places: Mapping[str, float]) -> dict[str, float]:
-    """Return places moved down so that two neighbours are a label's height apart."""
+    """Return places moved so that two neighbours are a label's height apart and none is below the axis."""
+    order = sorted(places, key=lambda name: places[name])
+    lowest = float(_PLOT_HEIGHT - _BOTTOM)
     moved: dict[str, float] = {}
-    last = float("-inf")
-    for arm in sorted(places, key=lambda name: places[name]):
-        last = max(places[arm], last + _LABEL_GAP)
-        moved[arm] = last
+    for rank, arm in enumerate(order):
+        above = moved[order[rank - 1]] + _LABEL_GAP if rank else 0.0
+        room_below = (len(order) - 1 - rank) * _LABEL_GAP
+        moved[arm] = min(max(places[arm], above), lowest - room_below)
     return moved

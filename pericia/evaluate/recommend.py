@@ -8,29 +8,29 @@ tuning; R4 sources must be findable; Sa own vocabulary; Sb several pieces joined
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from itertools import takewhile
 
-from pericia.config import UseConfig
 from pericia.evaluate.arms import ARMS
+from pericia.evaluate.evidence import (
+    NAMES,
+    Evidence,
+    mean_of,
+    points,
+    reasons_of_data,
+    reasons_of_scores,
+    title,
+)
 from pericia.evaluate.results import between, break_even_requests
-from pericia.evaluate.stats import CONFIDENCE, FEWEST_FAMILIES, questions_needed
-from pericia.types import ArmResult, Pair, Recommendation
+from pericia.evaluate.stats import FEWEST_FAMILIES, questions_needed
+from pericia.types import Recommendation
 
 TOO_FEW = "not enough questions to tell"
 MEND_DATA = "mend the data first"
 NOT_GOOD = "no arm is good enough"
 REFUSALS = (TOO_FEW, MEND_DATA, NOT_GOOD)
 
-FEW_EXAMPLES = 100  # below, tuning seldom changes anything: a small data set is rule R3
 CONTRADICTORY = 0.1  # share of examples with a second answer from which on the data are at fault
 OFTEN = ("monthly", "weekly", "daily")
-NAMES = {
-    "prompt": "the plain prompt",
-    "few_shot": "a prompt with solved examples",
-    "rag": "retrieval (RAG)",
-    "fine_tuned": "fine-tuning",
-    "rag_fine_tuned": "retrieval with fine-tuning",
-}
 _RULES = {
     "prompt": "cost",
     "few_shot": "cost",
@@ -46,28 +46,9 @@ _MEANINGS = {
     "Sa": "the industry has a vocabulary of its own",
     "Sb": "the answers join several pieces of knowledge",
     "Sc": "right facts in a learnt form need both",
-    "cost": "nothing cheaper is as good",
+    "cost": "nothing cheaper is as good, or nothing as good is cheaper",
     "tie": "no arm was shown to be better than it, and it is the cheapest",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What the advice rests on. `kinds` says of which kind most questions are, "" if unknown."""
-
-    arms: Mapping[str, ArmResult]
-    pairs: Sequence[Pair]
-    primary: str
-    num_questions: int
-    num_families: int
-    detectable: float
-    smallest_gain: float
-    use: UseConfig
-    main_kind: str = ""
-    num_examples: int = 0
-    num_contradictions: int = 0
-    thoughtless: Mapping[str, float] = field(default_factory=dict)
-    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def recommend(evidence: Evidence) -> Recommendation:
@@ -75,13 +56,13 @@ def recommend(evidence: Evidence) -> Recommendation:
     eligible, dropped = _eligible(evidence)
     if not eligible:
         return _no_arm(evidence, tuple(dropped.values()), "no arm keeps the limits of the use")
-    best = max(eligible, key=lambda arm: _mean(evidence, arm))
+    best = max(eligible, key=lambda arm: mean_of(evidence, arm))
     alike = [arm for arm in eligible if _is_as_good(evidence, arm, best)]
     chosen = min(_worth_it(evidence, alike), key=lambda arm: _cost(evidence, arm))
     reasons = (
-        *_numbers(evidence, chosen, best, eligible),
+        *reasons_of_scores(evidence, chosen, best, eligible),
         *dropped.values(),
-        *_about_data(evidence),
+        *reasons_of_data(evidence),
     )
     if evidence.num_families < FEWEST_FAMILIES:
         return _too_few(evidence, chosen, reasons)
@@ -111,7 +92,7 @@ def _eligible(evidence: Evidence) -> tuple[list[str], dict[str, str]]:
     use, dropped = evidence.use, {}
     baselines = [arm for arm in ("prompt", "few_shot", "rag") if arm not in evidence.arms]
     for arm in (name for name in ARMS if name in evidence.arms):
-        name, scored = _title(arm), f"it reached {_points(_mean(evidence, arm))}"
+        name, scored = title(arm), f"it reached {points(mean_of(evidence, arm))}"
         latency = evidence.arms[arm].latency_ms_p50
         if use.citations_required and not ARMS[arm].needs_passages:
             dropped[arm] = f"{name} is out: it names no sources, and they are required ({scored})."
@@ -138,12 +119,14 @@ def _eligible(evidence: Evidence) -> tuple[list[str], dict[str, str]]:
 
 
 def _not_good_enough(evidence: Evidence, best: str) -> str:
-    mean = _mean(evidence, best)
+    mean = mean_of(evidence, best)
     if mean < evidence.use.good_enough:
-        return f"the best arm, {best}, reaches {_points(mean)}, and {_points(evidence.use.good_enough)} are asked for"
+        return f"the best arm, {best}, reaches {points(mean)}, and {points(evidence.use.good_enough)} are asked for"
     for name, value in evidence.thoughtless.items():
         if mean <= value:
-            return f"the best arm, {best}, reaches {_points(mean)}, and '{name}' alone {_points(value)}"
+            return (
+                f"the best arm, {best}, reaches {points(mean)}, and '{name}' alone {points(value)}"
+            )
     return ""
 
 
@@ -165,7 +148,7 @@ def _may_hide_a_gain(evidence: Evidence, chosen: str, best: str) -> bool:
     return (
         chosen != best
         and evidence.detectable > evidence.smallest_gain
-        and _mean(evidence, best) - _mean(evidence, chosen) >= evidence.detectable / 2
+        and mean_of(evidence, best) - mean_of(evidence, chosen) >= evidence.detectable / 2
     )
 
 
@@ -187,12 +170,15 @@ def _worth_it(evidence: Evidence, alike: Sequence[str]) -> list[str]:
     untuned = [arm for arm in alike if not ARMS[arm].is_tuned]
     if not untuned:
         return list(alike)
-    rival = max(untuned, key=lambda arm: _mean(evidence, arm))
+    rival = max(untuned, key=lambda arm: mean_of(evidence, arm))
 
     def pays(arm: str) -> bool:
         price, rival_price = (evidence.arms[a].cost_per_correct for a in (arm, rival))
         is_cheaper = price is not None and rival_price is not None and price < rival_price
-        return is_cheaper and _mean(evidence, arm) > _mean(evidence, rival) - evidence.smallest_gain
+        return (
+            is_cheaper
+            and mean_of(evidence, arm) > mean_of(evidence, rival) - evidence.smallest_gain
+        )
 
     return [arm for arm in alike if not ARMS[arm].is_tuned or pays(arm)]
 
@@ -206,8 +192,8 @@ def _cost(evidence: Evidence, arm: str) -> tuple[float, int]:
 def _rule(
     evidence: Evidence, chosen: str, eligible: Sequence[str], dropped: Mapping[str, str]
 ) -> str:
-    cheaper = [a for a in eligible if _cost(evidence, a) < _cost(evidence, chosen)]
-    better_elsewhere = [a for a in dropped if _mean(evidence, a) > _mean(evidence, chosen)]
+    lesser = list(takewhile(lambda arm: arm != chosen, eligible))
+    better_elsewhere = [a for a in dropped if mean_of(evidence, a) > mean_of(evidence, chosen)]
     if evidence.use.citations_required and chosen == "rag":
         return "R4"
     if (
@@ -216,12 +202,12 @@ def _rule(
         and any(ARMS[a].is_tuned for a in better_elsewhere)
     ):
         return "R3"
-    if not cheaper and len(eligible) > 1:
-        rivals = [a for a in eligible if a != chosen]
-        is_best = all(between(evidence.pairs, chosen, a).verdict == "better" for a in rivals)
-        priced = evidence.arms[chosen].cost_per_correct is not None
-        if not is_best:
-            return "cost" if priced else "tie"
+    needed = lesser and all(between(evidence.pairs, chosen, a).verdict == "better" for a in lesser)
+    best = all(
+        between(evidence.pairs, chosen, a).verdict == "better" for a in eligible if a != chosen
+    )
+    if not needed and not best:
+        return "tie" if evidence.arms[chosen].cost_per_correct is None else "cost"
     if chosen == "rag" and evidence.main_kind == "several hops":
         return "Sb"
     if chosen == "fine_tuned" and evidence.main_kind == "term":
@@ -233,52 +219,11 @@ def _rule(
 
 
 def _sentence(evidence: Evidence, chosen: str, rule: str) -> str:
-    reached = _points(_mean(evidence, chosen))
+    reached = points(mean_of(evidence, chosen))
     against = ""
     if not ARMS[chosen].is_tuned and any(ARMS[arm].is_tuned for arm in evidence.arms):
         against = " Do not fine-tune."
     return f"Use {NAMES[chosen]}: it reaches {reached}, and {_MEANINGS[rule]}.{against}"
-
-
-def _numbers(
-    evidence: Evidence, chosen: str, best: str, eligible: Sequence[str]
-) -> tuple[str, ...]:
-    score = evidence.arms[chosen].scores[evidence.primary]
-    reasons = [
-        f"{_title(chosen)} reaches {_points(score.mean)} ({_range(score.low, score.high)}) of {evidence.primary} "
-        f"on {evidence.num_questions} questions."
-    ]
-    if chosen != best:
-        reasons.append(
-            f"{_title(best)} has the best mean, {_points(_mean(evidence, best))}, but not by a shown and useful gain."
-        )
-    for other in (arm for arm in eligible if arm != chosen):
-        pair = between(evidence.pairs, chosen, other)
-        verb = {"better": "is better than", "worse": "is worse than"}.get(
-            pair.verdict, "is not distinguishable from"
-        )
-        small = ""
-        if max(abs(pair.low), abs(pair.high)) < evidence.smallest_gain:
-            small = "; any difference is too small to matter"
-        reasons.append(
-            f"{_title(chosen)} {verb} {NAMES[other]}: {signed(pair.difference)} points "
-            f"({_range(pair.low, pair.high, with_sign=True)}, p {_p(pair.p)}){small}."
-        )
-    return tuple(reasons)
-
-
-def _about_data(evidence: Evidence) -> tuple[str, ...]:
-    reasons = list(evidence.left_out.values())
-    tuned = [arm for arm in evidence.arms if ARMS[arm].is_tuned]
-    if tuned and evidence.num_examples < FEW_EXAMPLES:
-        reasons.append(
-            f"{evidence.num_examples} examples are too little data to judge fine-tuning by (R3)."
-        )
-    if evidence.num_contradictions:
-        reasons.append(
-            f"{evidence.num_contradictions} of {evidence.num_examples} examples contradict another one."
-        )
-    return tuple(reasons)
 
 
 def _confidence(evidence: Evidence, chosen: str, eligible: Sequence[str]) -> str:
@@ -290,6 +235,8 @@ def _confidence(evidence: Evidence, chosen: str, eligible: Sequence[str]) -> str
         least = min(pair.low for pair in rivals)
         return f"high: better than every other arm, by at least {100 * least:.1f} points in the nearest comparison"
     hidden = max(-pair.low for pair in rivals if pair.verdict != "better")
+    if hidden <= 0:
+        return "high: no other arm can be shown to differ, and none reached more"
     word = "high" if hidden < evidence.smallest_gain else "moderate" if shown else "low"
     return f"{word}: another arm could still be better by up to {100 * max(0.0, hidden):.1f} points"
 
@@ -297,7 +244,7 @@ def _confidence(evidence: Evidence, chosen: str, eligible: Sequence[str]) -> str
 def _would_change(evidence: Evidence, chosen: str, best: str) -> tuple[str, ...]:
     changes = []
     if chosen != best:
-        gap = _mean(evidence, best) - _mean(evidence, chosen)
+        gap = mean_of(evidence, best) - mean_of(evidence, chosen)
         needed = questions_needed(max(gap, evidence.smallest_gain), len(evidence.pairs))
         if needed > evidence.num_questions:
             changes.append(
@@ -306,7 +253,7 @@ def _would_change(evidence: Evidence, chosen: str, best: str) -> tuple[str, ...]
     for arm in (a for a in evidence.arms if ARMS[a].is_tuned and a != chosen):
         requests = break_even_requests(evidence.arms[chosen], evidence.arms[arm])
         if requests:
-            changes.append(f"{_title(arm)} pays for its training after {requests:,.0f} requests.")
+            changes.append(f"{title(arm)} pays for its training after {requests:,.0f} requests.")
     if evidence.use.data_change in OFTEN:
         changes.append("Facts that change yearly or never would let fine-tuning in.")
     return tuple(changes)
@@ -326,7 +273,7 @@ def _too_few(evidence: Evidence, chosen: str, reasons: tuple[str, ...]) -> Recom
     why = (
         f"they come from {families} sources and {FEWEST_FAMILIES} is the least for any verdict"
         if families < FEWEST_FAMILIES
-        else f"they show differences above {_points(evidence.detectable)} only"
+        else f"they show differences above {points(evidence.detectable)} only"
     )
     return Recommendation(
         arm=TOO_FEW,
@@ -365,39 +312,3 @@ def _mend_data(evidence: Evidence, chosen: str, reasons: tuple[str, ...]) -> Rec
         would_change=("Examples without contradictions.",),
         next_step="Run: pericia check, mend the lines it names, and run again.",
     )
-
-
-# --- numbers ---------------------------------------------------------------------------------------------
-
-
-def _mean(evidence: Evidence, arm: str) -> float:
-    return evidence.arms[arm].scores[evidence.primary].mean
-
-
-def _title(arm: str) -> str:
-    name = NAMES[arm]
-    return name[0].upper() + name[1:]
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:.1f} points"
-
-
-def signed(value: float) -> str:
-    """Return a difference of shares in points, with its sign.
-
-    Example:
-        >>> signed(-0.031), signed(0.0)
-        ('−3.1', '0.0')
-    """
-    text = f"{100 * value:+.1f}".replace("-", "−")
-    return "0.0" if text in {"+0.0", "−0.0"} else text
-
-
-def _range(low: float, high: float, *, with_sign: bool = False) -> str:
-    ends = (signed(low), signed(high)) if with_sign else (f"{100 * low:.1f}", f"{100 * high:.1f}")
-    return f"{100 * CONFIDENCE:.0f} %: {ends[0]} to {ends[1]}"
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -14,8 +14,9 @@ from typing import Any
 
 from pericia.config import Config
 from pericia.errors import JobError
+from pericia.evaluate.evidence import NAMES, Evidence
 from pericia.evaluate.page import render_page
-from pericia.evaluate.recommend import NAMES, Evidence, recommend
+from pericia.evaluate.recommend import recommend
 from pericia.evaluate.records import RunRecord, in_order, read_record, read_rows
 from pericia.evaluate.results import Spending, compare_arms, summarise_arms, thoughtless_scores
 from pericia.evaluate.stats import detectable_difference, detectable_in_words

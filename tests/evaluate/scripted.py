@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from pericia.config import ARM_NAMES, PriceConfig, UseConfig
-from pericia.evaluate.recommend import Evidence, recommend
+from pericia.evaluate.evidence import Evidence
+from pericia.evaluate.recommend import recommend
 from pericia.evaluate.results import Spending, compare_arms, summarise_arms
 from pericia.evaluate.stats import detectable_difference
 from pericia.types import Answer, Pair, Question, Recommendation, Row, Usage, Verdict
