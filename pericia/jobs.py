@@ -293,30 +293,51 @@ class Ledger:
 
     # --- jobs ----------------------------------------------------------------------------------
 
-    def move(self, job_id: str, before: Sequence[Status], after: Status, **values: Any) -> Job:
+    def move(
+        self,
+        job_id: str,
+        before: Sequence[Status],
+        after: Status,
+        tell: Sequence[tuple[Level, str]] = (),
+        **values: Any,
+    ) -> Job:
         """Return the job, whose status has gone from one of `before` to `after`, with other values set in one write.
 
         Raises:
             ConflictError: its status is another one.
         """
-        if not self.try_move(job_id, before, after, **values):
+        if not self.try_move(job_id, before, after, tell, **values):
             job: Job = self.get(Job, job_id)
             text = f"Fine-tuning job '{job_id}' is {job.status}, so it cannot become {after}."
             raise ConflictError(text, hint=f"It must be: {', '.join(before)}.")
         moved: Job = self.get(Job, job_id)
         return moved
 
-    def try_move(self, job_id: str, before: Sequence[Status], after: Status, **values: Any) -> bool:
-        """Return whether the job was in one of the states `before`; then it is in `after` now."""
+    def try_move(
+        self,
+        job_id: str,
+        before: Sequence[Status],
+        after: Status,
+        tell: Sequence[tuple[Level, str]] = (),
+        **values: Any,
+    ) -> bool:
+        """Return whether the job was in one of the states `before`; then it is in `after` now, and `tell` is told."""
+        now = time.time()
         if after in ENDED:
-            values.setdefault("finished_at", time.time())
+            values.setdefault("finished_at", now)
         change = (
             _jobs.update()
             .where(_jobs.c.id == job_id, _jobs.c.status.in_(before))
             .values(status=after, **values)
         )
         with self._engine.begin() as connection:
-            return connection.execute(change).rowcount == 1
+            if connection.execute(change).rowcount == 0:
+                return False
+            for level, message in tell:
+                event = {"job_id": job_id, "level": level, "message": message, "metrics": {}}
+                insert = _events.insert().values(id=new_id("ftevent-"), created_at=now, **event)
+                connection.execute(insert)
+        return True
 
     def set_job(self, job_id: str, **values: Any) -> None:
         """Set values of a job, whatever its status."""
@@ -449,6 +470,6 @@ def _made(kind: type[Any], row: Any) -> Any:
 def _set_up_sqlite(connection: Any, _: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")  # readers do not wait for the writer
-    cursor.execute("PRAGMA synchronous=FULL")  # what was acknowledged survives a power cut
+    cursor.execute("PRAGMA synchronous=NORMAL")  # safe against any kill; FULL waits for the disk at every step
     cursor.execute("PRAGMA busy_timeout=10000")
     cursor.close()

@@ -1,13 +1,25 @@
 """Stand-ins for models, embedders and trainers: their answers can be told by eye, and they need no weights."""
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from pericia.config import TrainConfig
 from pericia.embedders import Vectors
 from pericia.errors import InputError
-from pericia.types import Generation, Message, Prompt, Usage
+from pericia.types import (
+    Dataset,
+    FinishReason,
+    Generation,
+    LabelledRow,
+    Message,
+    Preparation,
+    Prompt,
+    TrainEvent,
+    Usage,
+)
 
 
 class FakeModel:
@@ -43,7 +55,7 @@ class FakeModel:
         for index, word in enumerate(kept):
             if on_text is not None:
                 on_text(word if index == 0 else f" {word}")
-        reason = "stop" if kept == words else "length"
+        reason: FinishReason = "stop" if kept == words else "length"
         return Generation(" ".join(kept), Usage(num_in, len(kept), 1.0, 1.0), reason)
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
@@ -60,10 +72,91 @@ class FakeEmbedder:
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
         counts = [[text.count(letter) + 0.01 for letter in "abcd"] for text in texts]
         vectors = np.array(counts, dtype=np.float32).reshape(-1, 4)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        unit: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return unit
 
     def embed_questions(self, texts: Sequence[str]) -> Vectors:
         return self.embed_passages(texts)
 
     def count_tokens(self, text: str) -> int:
         return len(text.split())
+
+
+class FakeTrainer:
+    """Writes an adapter folder at once: a token is a word, the loss of step n is 1 / n, a checkpoint an epoch.
+
+    `step_s` makes each step take its time; a checkpoint that is there already is gone on from.
+    """
+
+    def __init__(self, step_s: float = 0.0) -> None:
+        self.step_s = step_s
+        self.parents: list[Path | None] = []
+
+    def prepare(self, dataset: Dataset, base: str, settings: TrainConfig) -> Preparation:
+        every = (*dataset.train, *dataset.validation)
+        words = sorted({w for e in every for m in e.messages for w in m.content.split()})
+        ids = {word: number for number, word in enumerate(["<end>", *words])}
+
+        def row(messages: Sequence[Message]) -> tuple[int, ...]:
+            return tuple(ids[w] for m in messages for w in m.content.split())
+
+        rows = []
+        for examples in (dataset.train, dataset.validation):
+            made = []
+            for example in examples:
+                prompt, answer = row(example.messages[:-1]), row(example.messages[-1:])
+                mask = (False,) * len(prompt) + (True,) * (len(answer) + 1)
+                made.append(LabelledRow(example, (*prompt, *answer, 0), mask, prompt))
+            rows.append(tuple(made))
+        return Preparation(
+            rows=rows[0],
+            validation_rows=rows[1],
+            num_too_long=0,
+            stop_ids=frozenset({0}),
+            decode=lambda tokens: " ".join(["<end>", *words][token] for token in tokens),
+            target_modules=("layer",),
+            hit_modules=("0.layer",),
+            num_layers=1,
+            num_trainable=1,
+            num_parameters=1,
+            num_tokens_known=len(ids),
+            num_embeddings=len(ids),
+            base_sha256="base",
+            template_sha256="template",
+            stop_sha256="stop",
+        )
+
+    def train(
+        self,
+        preparation: Preparation,
+        base: str,
+        settings: TrainConfig,
+        folder: Path,
+        *,
+        parent: Path | None = None,
+        on_event: Callable[[TrainEvent], None] | None = None,
+    ) -> Mapping[str, object]:
+        self.parents.append(parent)
+        num_rows = len(preparation.rows)
+        steps_an_epoch = -(-num_rows // settings.batch_size)
+        num_steps = steps_an_epoch * int(settings.epochs)
+        made = [int(p.name.partition("-")[2]) for p in folder.glob("checkpoints/checkpoint-*")]
+        for step in range(max(made, default=0) + 1, num_steps + 1):
+            time.sleep(self.step_s)
+            is_last_of_epoch = step % steps_an_epoch == 0
+            if on_event is not None:
+                on_event(TrainEvent(step, num_steps, loss=1 / step))
+                if is_last_of_epoch:
+                    on_event(TrainEvent(step, num_steps, validation_loss=2 / step))
+            if is_last_of_epoch:
+                checkpoint = folder / "checkpoints" / f"checkpoint-{step}"
+                _write_adapter(checkpoint)
+                (checkpoint / "pericia-complete").touch()
+        _write_adapter(folder)
+        return {"train_s": 0.0}
+
+
+def _write_adapter(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "adapter_config.json").write_text("{}", encoding="utf-8")
+    (folder / "adapter_model.safetensors").write_bytes(b"")

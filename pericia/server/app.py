@@ -19,10 +19,11 @@ from pericia.embedders import Embedder
 from pericia.errors import InputError
 from pericia.jobs import Ledger
 from pericia.models import Model
-from pericia.server import chat, embeddings, wire
+from pericia.server import azure, chat, embeddings, files, fine_tuning, wire
 from pericia.server import models as model_routes
 from pericia.server.experts import ArmRoom, Experts
 from pericia.server.house import House
+from pericia.server.training import Training, start_worker
 from pericia.server.turns import Turns
 from pericia.workspace import Workspace
 
@@ -39,6 +40,7 @@ def create_app(
     load_model: Callable[[str], Model] = models.load,
     load_embedder: Callable[[str], Embedder] = embedders.load,
     room: ArmRoom | None = None,
+    work: Callable[[Ledger], object] = start_worker,
 ) -> FastAPI:
     """Return the app. `key` None means what PERICIA_API_KEY says; "" turns keys off."""
     ledger = Ledger(workspace.state / "server")
@@ -51,9 +53,13 @@ def create_app(
         embedder=cache(lambda: load_embedder(config.embedder)),
     )
 
+    training = Training(ledger, config.train, work=work)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        training.start()
         yield
+        training.close()
         house.turns.close()
         ledger.close()
 
@@ -64,12 +70,12 @@ def create_app(
     def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    asked_by_name = (chat.routes(house), embeddings.routes(house))
     for mount in _MOUNTS:
-        for router in (*asked_by_name, model_routes.routes(house)):
-            app.include_router(router, prefix=mount)
-    for router in asked_by_name:
-        app.include_router(router, prefix="/openai/deployments/{deployment:path}")
+        for part in (chat, embeddings, files, fine_tuning, model_routes):
+            app.include_router(part.routes(house), prefix=mount)
+    for part in (chat, embeddings):
+        app.include_router(part.routes(house), prefix="/openai/deployments/{deployment:path}")
+    app.include_router(azure.routes(house))
     key = os.environ.get("PERICIA_API_KEY", "") if key is None else key
     app.add_middleware(wire.Envelope, key=key, open_paths=_OPEN_PATHS)
     return app

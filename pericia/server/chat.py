@@ -103,7 +103,7 @@ def routes(house: House) -> APIRouter:
 def _model_of(house: House, name: str, request: Request) -> Served:
     """Return the model to ask: of the path under Azure's deployments, else of the body."""
     deployment = request.path_params.get("deployment")
-    is_azure = dialect_of(request.url.path) == "azure"
+    is_azure = request.url.path.startswith("/openai/")
     served = house.experts.find(deployment or name, in_deployments=is_azure)
     if served.kind == "embedder":
         text = f"'{served.name}' makes embeddings and cannot chat."

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from pericia.embedders import Embedder
 from pericia.server.house import House
 from pericia.server.schemas import EmbeddingRequest
-from pericia.server.wire import RequestError, dialect_of
+from pericia.server.wire import RequestError
 
 MAX_INPUTS = 2048  # OpenAI's limit
 
@@ -21,7 +21,7 @@ def routes(house: House) -> APIRouter:
     @router.post("/embeddings")
     async def embed(body: EmbeddingRequest, request: Request) -> Response:
         name = request.path_params.get("deployment") or body.model
-        is_azure = dialect_of(request.url.path) == "azure"
+        is_azure = request.url.path.startswith("/openai/")
         served = house.experts.find(name, in_deployments=is_azure)
         if served.kind != "embedder":
             text = f"'{name}' answers chats and makes no embeddings."

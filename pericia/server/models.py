@@ -10,7 +10,7 @@ from pericia.jobs import Checkpoint, Deployment, Job
 from pericia.server.experts import Served
 from pericia.server.house import House
 from pericia.server.names import tuned_models
-from pericia.server.wire import RequestError, dialect_of
+from pericia.server.wire import RequestError
 
 
 def routes(house: House) -> APIRouter:
@@ -23,7 +23,7 @@ def routes(house: House) -> APIRouter:
 
     @router.get("/models/{model_id:path}")
     def retrieve(model_id: str, request: Request) -> Response:
-        is_azure = dialect_of(request.url.path) == "azure"
+        is_azure = request.url.path.startswith("/openai/")
         return JSONResponse(_shape(house.experts.find(model_id, in_deployments=is_azure)))
 
     @router.delete("/models/{model_id:path}")

@@ -15,8 +15,9 @@ from openai import AzureOpenAI, OpenAI
 
 from pericia.config import parse_config
 from pericia.server.app import create_app
+from pericia.server.work import train_next
 from pericia.workspace import Workspace
-from tests.fakes import FakeEmbedder, FakeModel
+from tests.fakes import FakeEmbedder, FakeModel, FakeTrainer
 
 
 @dataclass
@@ -68,7 +69,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start servers on one workspace: `start(model=..., key=..., **settings of pericia.yaml)`."""
     blocks: list[tuple[Running, AbstractContextManager[str]]] = []
 
-    def one(model: FakeModel | None = None, key: str = "", **settings: object) -> Running:
+    def one(
+        model: FakeModel | None = None,
+        key: str = "",
+        trainer: FakeTrainer | None = None,
+        **settings: object,
+    ) -> Running:
         model = model or FakeModel()
         config = parse_config({"name": "pumps", "model": "fake-base", **settings}, "test")
         app = create_app(
@@ -77,6 +83,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             key=key,
             load_model=lambda _: model,
             load_embedder=lambda _: FakeEmbedder(),
+            work=lambda ledger: train_next(ledger, trainer or FakeTrainer()),
         )
         block = running(app)
         server = Running(block.__enter__(), model)

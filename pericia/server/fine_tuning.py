@@ -1,0 +1,304 @@
+"""Fine-tuning jobs: created, listed, cancelled, paused and resumed as OpenAI's and Azure's clients do it."""
+
+import random
+from hashlib import sha256
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, Response
+
+from pericia.errors import NotFoundError
+from pericia.jobs import ENDED, Checkpoint, Event, Job, Level, Status, StoredFile, new_id
+from pericia.server.experts import Served
+from pericia.server.house import House
+from pericia.server.names import checkpoint_name, model_name
+from pericia.server.schemas import Hyperparameters, JobRequest
+from pericia.server.training import copy_files
+from pericia.server.wire import Dialect, RequestError, dialect_of, page
+
+REPEAT_WITHIN_S = 120
+MAX_LIMIT = 100
+Limit = Annotated[int, Query(ge=1)]
+_HYPERPARAMETERS = ("n_epochs", "batch_size", "learning_rate_multiplier")
+_OPEN: tuple[Status, ...] = ("validating", "queued", "running", "pausing", "paused")
+_AZURE_STATUS = {"validating": "pending", "queued": "pending"}
+
+
+def routes(house: House) -> APIRouter:
+    router = APIRouter(prefix="/fine_tuning/jobs")
+    ledger = house.ledger
+
+    def find(job_id: str) -> Job:
+        try:
+            job: Job = ledger.get(Job, job_id)
+        except NotFoundError as error:
+            text = f"Could not find fine tune: {job_id}"
+            raise RequestError(text, code="fine_tune_not_found", status=404) from error
+        return job
+
+    def answer(job: Job, request: Request, status: int = 200) -> Response:
+        dialect = dialect_of(request.url.path)
+        headers = {}
+        if status == 201:
+            headers["Location"] = f"{request.base_url}openai/fine_tuning/jobs/{job.id}"
+        return JSONResponse(shape(job, dialect), status, headers)
+
+    @router.post("")
+    def create(body: JobRequest, request: Request) -> Response:
+        dialect = dialect_of(request.url.path)
+        status = 201 if dialect == "azure" else 200
+        key = request.headers.get("authorization", request.headers.get("api-key", ""))
+        repeat_key = sha256(f"{key} {body.model_dump_json()}".encode()).hexdigest()
+        if request.headers.get("x-stainless-retry-count", "0") != "0":
+            earlier = ledger.repeated(repeat_key, REPEAT_WITHIN_S)
+            if earlier is not None:
+                return answer(earlier, request, status)
+        return answer(_create(house, body, dialect, repeat_key), request, status)
+
+    @router.get("")
+    def list_jobs(request: Request, after: str | None = None, limit: Limit = 20) -> Response:
+        wanted = _wanted_labels(request)
+        dialect = dialect_of(request.url.path)
+        jobs: list[Job] = []
+        has_more = True
+        while (
+            has_more and len(jobs) <= limit
+        ):  # labels are JSON, which every database asks in its own way
+            found, has_more = ledger.page(Job, limit=min(limit, MAX_LIMIT) + 1, after=after)
+            jobs += [job for job in found if wanted is None or _matches(job, wanted)]
+            after = found[-1].id if found else after
+        limit = min(limit, MAX_LIMIT)
+        shown = page(jobs[:limit], lambda job: shape(job, dialect), has_more=len(jobs) > limit)
+        return JSONResponse(shown)
+
+    @router.get("/{job_id}")
+    def retrieve(job_id: str, request: Request) -> Response:
+        return answer(find(job_id), request)
+
+    @router.post("/{job_id}/cancel")
+    def cancel(job_id: str, request: Request) -> Response:
+        find(job_id)
+        told: list[tuple[Level, str]] = [("info", "Fine-tuning job cancelled")]
+        return answer(ledger.move(job_id, _OPEN, "cancelled", told), request)
+
+    @router.post("/{job_id}/pause")
+    def pause(job_id: str, request: Request) -> Response:
+        find(job_id)
+        told: list[tuple[Level, str]] = [("info", "Fine-tuning job is pausing")]
+        return answer(ledger.move(job_id, ["running"], "pausing", told), request)
+
+    @router.post("/{job_id}/resume")
+    def resume(job_id: str, request: Request) -> Response:
+        find(job_id)
+        told: list[tuple[Level, str]] = [("info", "Fine-tuning job resumed")]
+        return answer(ledger.move(job_id, ["paused"], "queued", told), request)
+
+    @router.delete("/{job_id}")
+    def delete(job_id: str, request: Request) -> Response:
+        job = find(job_id)
+        if job.status not in ENDED or job.is_served:
+            text = f"Fine-tuning job '{job_id}' is {job.status}, and its model is served."
+            if job.status not in ENDED:
+                text = f"Fine-tuning job '{job_id}' is {job.status}."
+            hint = "Cancel it, or delete its model, first."
+            raise RequestError(text, code="unexpected_entity_state", hint=hint)
+        ledger.forget_job(job_id)
+        return Response(status_code=204)
+
+    # Azure's guides print these two as POST
+    @router.api_route("/{job_id}/events", methods=["GET", "POST"])
+    def events(
+        job_id: str, request: Request, after: str | None = None, limit: Limit = 20
+    ) -> Response:
+        find(job_id)
+        dialect = dialect_of(request.url.path)
+        limit = min(limit, MAX_LIMIT)
+        found, has_more = ledger.page(Event, limit=limit, after=after, job_id=job_id)
+        return JSONResponse(
+            page(found, lambda event: _event_shape(event, dialect), has_more=has_more)
+        )
+
+    @router.api_route("/{job_id}/checkpoints", methods=["GET", "POST"])
+    def checkpoints(job_id: str, after: str | None = None, limit: Limit = 10) -> Response:
+        job = find(job_id)
+        limit = min(limit, MAX_LIMIT)
+        newest = ledger.page(Checkpoint, limit=1, job_id=job_id)[0]
+        found, has_more = ledger.page(Checkpoint, limit=limit, after=after, job_id=job_id)
+        return JSONResponse(
+            page(found, lambda one: _checkpoint_shape(job, one, newest), has_more=has_more)
+        )
+
+    return router
+
+
+# --- creating a job ---------------------------------------------------------------------------------------
+
+
+def _create(house: House, body: JobRequest, dialect: Dialect, repeat_key: str) -> Job:
+    served = _base_of(house, body.model)
+    if body.method is not None and body.method.type != "supervised":
+        text = f"The method '{body.method.type}' is not served here."
+        raise RequestError(text, code="unsupported_value", param="method", hint="Use 'supervised'.")
+    if body.integrations:
+        text = "Integrations would upload your figures to somebody else, which is not allowed here."
+        raise RequestError(text, code="unsupported_value", param="integrations")
+    for param in ("training_file", "validation_file"):
+        _check_file(house, getattr(body, param), param)
+    if body.validation_file == body.training_file:
+        text = "The validation file is the training file."
+        raise RequestError(text, code="invalid_value", param="validation_file")
+    asked, warnings = _asked(body)
+    id_ = new_id("ftjob-")
+    copy_files(house.ledger, id_, body.training_file, body.validation_file or "")
+    job: Job = house.ledger.add(
+        Job,
+        id_,
+        status="validating",
+        dialect=dialect,
+        model=body.model,
+        base=served.base,
+        parent=str(served.adapter or ""),
+        training_file=body.training_file,
+        validation_file=body.validation_file or "",
+        suffix=body.suffix or "",
+        seed=random.SystemRandom().randrange(2**31) if body.seed is None else body.seed,
+        asked=asked,
+        labels=body.metadata or {},
+        repeat_key=repeat_key,
+        lease_until=0.0,
+    )
+    house.ledger.tell(id_, f"Created fine-tuning job: {id_}")
+    if served.alias_of:
+        text = f"{body.model} is an alias on this server; the model trained is {served.alias_of}"
+        warnings.insert(0, text)
+    for warning in warnings:
+        house.ledger.tell(id_, warning, level="warn")
+    return job
+
+
+def _base_of(house: House, name: str) -> Served:
+    """Return the model to go on from: the base, an alias of it, a fine-tuned model or a checkpoint."""
+    try:
+        served = house.experts.find(name)
+    except RequestError as error:
+        raise RequestError(
+            error.message, code="model_not_found", param="model", hint=error.hint
+        ) from error
+    if served.kind not in ("base", "tuned") or served.base == "quote":
+        text = f"'{name}' cannot be fine-tuned: it is no language model with weights of its own."
+        hint = f"Fine-tune '{house.experts.base}', or a model that was fine-tuned here."
+        raise RequestError(text, code="model_not_available", param="model", hint=hint)
+    return served
+
+
+def _check_file(house: House, file_id: str | None, param: str) -> None:
+    if file_id is None:
+        return
+    try:
+        stored: StoredFile = house.ledger.get(StoredFile, file_id)
+    except NotFoundError as error:
+        raise RequestError(error.message, code="invalid_file", param=param) from error
+    if stored.purpose != "fine-tune":
+        text = f"File '{file_id}' has the purpose '{stored.purpose}'."
+        hint = "Upload it with purpose 'fine-tune'."
+        raise RequestError(text, code="invalid_file", param=param, hint=hint)
+
+
+def _asked(body: JobRequest) -> tuple[dict[str, Any], list[str]]:
+    """Return the hyperparameters as asked, and a warning for each field that is not used."""
+    warnings = [f"'{name}' is not used by this server." for name in body.model_extra or ()]
+    chosen = body.hyperparameters or Hyperparameters()
+    if body.method is not None and body.method.supervised is not None:
+        inner = body.method.supervised.hyperparameters
+        if inner is not None and body.hyperparameters is not None:
+            warnings.append("Hyperparameters are given twice; those of 'method' count.")
+        chosen = inner or chosen
+    warnings += [f"Hyperparameter '{name}' is not used." for name in chosen.model_extra or ()]
+    if chosen.beta is not None:
+        warnings.append("Hyperparameter 'beta' belongs to the method dpo and is not used.")
+    return {name: getattr(chosen, name) or "auto" for name in _HYPERPARAMETERS}, warnings
+
+
+# --- lists and shapes ---------------------------------------------------------------------------------------
+
+
+def _wanted_labels(request: Request) -> dict[str, str] | None:
+    """Return the metadata to look for: None any, {} jobs without metadata."""
+    params = request.query_params
+    wanted = {
+        name[len("metadata[") : -1]: value
+        for name, value in params.items()
+        if name.startswith("metadata[") and name.endswith("]")
+    }
+    return wanted or ({} if params.get("metadata") == "null" else None)
+
+
+def _matches(job: Job, wanted: dict[str, str]) -> bool:
+    if not wanted:
+        return not job.labels
+    return all(job.labels.get(name) == value for name, value in wanted.items())
+
+
+def shape(job: Job, dialect: Dialect) -> dict[str, Any]:
+    """Return a job as the dialect shows it."""
+    unresolved = {"n_epochs": -1, "batch_size": -1, "learning_rate_multiplier": 1}
+    if dialect == "azure":
+        asked = {n: unresolved[n] if v == "auto" else v for n, v in job.asked.items()}
+    else:
+        asked = dict(job.asked)
+    numbers = {name: job.resolved.get(name, asked[name]) for name in _HYPERPARAMETERS}
+    status = _AZURE_STATUS.get(job.status, job.status) if dialect == "azure" else job.status
+    return {
+        "object": "fine_tuning.job",
+        "id": job.id,
+        "model": job.model,
+        "created_at": int(job.created_at),
+        "finished_at": _second(job.finished_at),
+        "fine_tuned_model": model_name(job) if job.is_served else None,
+        "organization_id": "org-local",
+        "result_files": [job.result_file] if job.result_file else [],
+        "status": "validating_files" if status == "validating" else status,
+        "training_file": job.training_file,
+        "validation_file": job.validation_file or None,
+        "hyperparameters": numbers,
+        "method": {"type": "supervised", "supervised": {"hyperparameters": numbers}},
+        "trained_tokens": job.trained_tokens,
+        "error": dict(job.error) or None,
+        "seed": job.seed,
+        "estimated_finish": _second(job.estimated_finish),
+        "integrations": [],
+        "metadata": dict(job.labels) or None,
+        "user_provided_suffix": job.suffix or None,
+        "usage_metrics": None,
+        "shared_with_openai": False,
+    }
+
+
+def _second(moment: float | None) -> int | None:
+    return None if moment is None else int(moment)
+
+
+def _event_shape(event: Event, dialect: Dialect) -> dict[str, Any]:
+    level = "warning" if dialect == "azure" and event.level == "warn" else event.level
+    return {
+        "object": "fine_tuning.job.event",
+        "id": event.id,
+        "created_at": int(event.created_at),
+        "level": level,
+        "message": event.message,
+        "type": "metrics" if event.metrics else "message",
+        "data": dict(event.metrics),
+    }
+
+
+def _checkpoint_shape(job: Job, one: Checkpoint, newest: list[Checkpoint]) -> dict[str, Any]:
+    is_newest = bool(newest) and newest[0].id == one.id
+    return {
+        "object": "fine_tuning.job.checkpoint",
+        "id": one.id,
+        "created_at": int(one.created_at),
+        "fine_tuned_model_checkpoint": checkpoint_name(job, one, is_newest=is_newest),
+        "fine_tuning_job_id": job.id,
+        "step_number": one.step,
+        "metrics": dict(one.metrics),
+    }
