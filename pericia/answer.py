@@ -21,7 +21,7 @@ from pericia.models import Model
 from pericia.prompts import REFUSAL, is_refusal, open_book_prompt
 from pericia.retrieve import read_legs, retrieve
 from pericia.stores import VectorStore
-from pericia.types import Answer, Citation, Context, Message, Prompt
+from pericia.types import Answer, Citation, Context, Generation, Message, Prompt
 from pericia.workspace import Workspace, sha256_of_file
 
 ABOUT_IT = 0.45  # cosine of the best passage above which other words than the question's are no reason to refuse
@@ -123,6 +123,11 @@ def respond(
 ) -> Answer:
     """Return what the model says to a prompt, with its references resolved; none in a refusal."""
     said = model.generate(prompt, max_new_tokens=max_new_tokens, adapter=adapter, on_text=on_text)
+    return read_reply(said, prompt)
+
+
+def read_reply(said: Generation, prompt: Prompt) -> Answer:
+    """Return a model's reply to a prompt as an answer, with its references resolved."""
     refused = is_refusal(said.text) or not said.text.strip()
     return Answer(
         text=said.text.strip() or REFUSAL,
