@@ -111,7 +111,7 @@ def test_nothing_readable_is_an_error_and_leaves_the_index(docs: Path) -> None:
     bad = docs.parent / "bad"
     bad.mkdir()
     (bad / "scan.png").write_bytes(b"\x89PNG")
-    with pytest.raises(InputError, match=r"None of the 1 files can be read; 'scan\.png'"):
+    with pytest.raises(InputError, match=r"None of the 1 files can be read; 'bad/scan\.png'"):
         run(docs, paths=[bad])
     run(docs)
     with pytest.raises(NotFoundError):
