@@ -62,7 +62,8 @@ def export(
     _check_replaceable(folder)
     work = folder.parent / f".exporting-{folder.name}"
     say = on_step or (lambda step: None)
-    with lock(work.with_name(f"{work.name}-lock"), f"export of {adapter.id}"):
+    guard = work.with_name(f"{work.name}-lock")
+    with lock(guard, f"export of {adapter.id}"):
         shutil.rmtree(work, ignore_errors=True)
         try:
             result = _run(adapter, name, work, prompts, base_folder, precision, max_new_tokens, say)
@@ -72,7 +73,7 @@ def export(
             Path(result.path).replace(folder)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-    shutil.rmtree(work.with_name(f"{work.name}-lock"), ignore_errors=True)
+            shutil.rmtree(guard, ignore_errors=True)
     return Export(name, str(folder), precision, result.files, result.parity)
 
 
