@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from pericia.config import render_config
+from pericia.dataset import leaks, make_dataset, read_examples
+from pericia.evaluate.questions import read_questions
 
 
 def main(source: Path, folder: Path) -> None:
@@ -45,6 +47,9 @@ def main(source: Path, folder: Path) -> None:
                     )
     write_lines(folder / "examples.jsonl", examples)
     write_lines(folder / "questions.jsonl", questions)
+    leaking = lines_that_leak(folder)
+    kept = [row for line, row in enumerate(examples, start=1) if line not in leaking]
+    write_lines(folder / "examples.jsonl", kept)
     chosen = {
         "name": "faquad",
         "documents": ["documents"],
@@ -55,7 +60,16 @@ def main(source: Path, folder: Path) -> None:
         "retrieval": {"language": "pt"},
     }
     (folder / "pericia.yaml").write_text(render_config(chosen), encoding="utf-8")
-    print(f"{len(examples)} examples and {len(questions)} questions in {folder}")
+    print(f"{len(questions)} questions and {len(kept)} examples in {folder}")
+    print(f"left out, because they give a held-out question away: {len(leaking)} examples")
+
+
+def lines_that_leak(folder: Path) -> set[int]:
+    """Return the lines of the examples that the product's own check refuses: the set repeats some passages."""
+    examples, _ = read_examples(folder / "examples.jsonl")
+    dataset = make_dataset(examples, validation_share=0.1, seed=42)
+    found = leaks(dataset, read_questions(folder / "questions.jsonl"))
+    return {finding.line for finding in found if finding.line is not None}
 
 
 def passages(path: Path) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:

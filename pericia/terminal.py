@@ -1,11 +1,12 @@
 """How results look on a terminal: tables, answers, progress. Nothing here decides anything."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
+from rich import box
 from rich.console import Console, Group
 from rich.markup import escape
 from rich.padding import Padding
@@ -129,34 +130,23 @@ def answer_json(answer: Answer) -> dict[str, Any]:
 
 def arms_table(report: Report) -> Table:
     """Return the arms as rows, best first by the primary score, the recommended one in bold."""
-    table = Table(title=f"{len(report.questions)} held-out questions", title_justify="left")
-    table.add_column("arm")
-    titles = (
-        report.primary_score,
-        "95 % interval",
-        "exact",
-        "citations",
-        "tokens in",
-        "tokens out",
-        "ms p50",
-    )
-    for title in titles:
-        table.add_column(title, justify="right")
+    primary = report.primary_score
+    columns = (primary, "95 % interval", "exact", "cited", "tokens in", "out", "ms")
+    table = _table(f"{len(report.questions)} held-out questions, points", "arm", columns)
 
-    def percent(arm: str, score: str) -> str:
+    def points(arm: str, score: str) -> str:
         found = report.arms[arm].scores.get(score)
         return "–" if found is None else f"{100 * found.mean:.1f}"
 
-    primary = report.primary_score
     for name in sorted(report.arms, key=lambda arm: -report.arms[arm].scores[primary].mean):
         arm = report.arms[name]
         score = arm.scores[primary]
         table.add_row(
             name,
-            percent(name, primary),
+            points(name, primary),
             f"{100 * score.low:.1f} to {100 * score.high:.1f}",
-            percent(name, "exact"),
-            percent(name, "citation_precision"),
+            points(name, "exact"),
+            points(name, "citation_precision"),
             f"{arm.tokens_in:.0f}",
             f"{arm.tokens_out:.0f}",
             f"{arm.latency_ms_p50:.0f}",
@@ -166,18 +156,9 @@ def arms_table(report: Report) -> Table:
 
 
 def pairs_table(report: Report) -> Table:
-    """Return the paired differences with their verdicts."""
-    table = Table(
-        title=f"Paired differences in {report.primary_score}, points", title_justify="left"
-    )
-    for title, justify in (
-        ("pair", "left"),
-        ("difference", "right"),
-        ("95 % interval", "right"),
-        ("p (Holm)", "right"),
-        ("verdict", "left"),
-    ):
-        table.add_column(title, justify=justify)  # type: ignore[arg-type]
+    """Return the paired differences with their verdicts; those that show nothing are dim."""
+    columns = ("difference", "95 % interval", "p (Holm)", "verdict")
+    table = _table(f"Paired differences in {report.primary_score}, points", "pair", columns)
     for pair in report.pairs:
         table.add_row(
             f"{pair.a} – {pair.b}",
@@ -185,8 +166,16 @@ def pairs_table(report: Report) -> Table:
             f"{100 * pair.low:+.1f} to {100 * pair.high:+.1f}",
             f"{pair.p:.3f}",
             pair.verdict,
-            style="" if pair.verdict != "not distinguishable" else "dim",
+            style="dim" if pair.verdict == "not distinguishable" else "",
         )
+    return table
+
+
+def _table(title: str, first: str, columns: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
     return table
 
 
