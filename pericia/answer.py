@@ -71,7 +71,7 @@ def answer(
     `groups` None means that access is not controlled; otherwise only what these groups may read is used.
 
     Raises:
-        InputError: the question is empty. ModelError: the model failed.
+        InputError: the question is empty, or the model has no room for one passage. ModelError: the model failed.
     """
     if not question.strip():
         raise InputError("The question is empty.", hint="Ask something.", param="question")
@@ -79,6 +79,11 @@ def answer(
     room -= model.count_tokens(open_book_prompt(question, Context(()), instruction).messages)
 
     context = find(question, library, text_counter(model), room_tokens=room, groups=groups)
+    if context.num_dropped and not context.passages:
+        raise InputError(
+            f"No passage fits: the model '{model.name}' leaves {room} tokens for them.",
+            hint="Lower retrieval.chunk_tokens or evaluate.max_new_tokens, or take a model that reads more.",
+        )
     if not is_about(question, context, library):
         if on_text is not None:
             on_text(REFUSAL)

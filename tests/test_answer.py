@@ -114,7 +114,9 @@ def test_an_empty_question_is_refused_as_input(library: Library) -> None:
 
 
 def test_the_context_leaves_room_for_the_answer(library: Library) -> None:
-    small = FakeModel(context_tokens=85)
+    with pytest.raises(InputError, match="No passage fits"):
+        ask("How many bar does the pump hold?", library, FakeModel(context_tokens=80))
+    small = FakeModel(context_tokens=115)
     said = ask("How many bar does the pump hold?", library, small)
     assert len(said.passages) < len(
         find("How many bar does the pump hold?", library, text_counter(small)).passages
