@@ -218,7 +218,7 @@ def train(
         optimizer.zero_grad()
         wait(device)
         times.append(time.perf_counter() - started)
-    return times[WARM_UP_STEPS:], float(loss)
+    return times[WARM_UP_STEPS:], float(loss.detach())
 
 
 @contextmanager
