@@ -23,6 +23,7 @@ from pericia.server import azure, chat, embeddings, files, fine_tuning, wire
 from pericia.server import models as model_routes
 from pericia.server.experts import ArmRoom, Experts
 from pericia.server.house import House
+from pericia.server.rooms import Industry
 from pericia.server.training import Training, start_worker
 from pericia.server.turns import Turns
 from pericia.workspace import Workspace
@@ -48,7 +49,7 @@ def create_app(
         config=config,
         workspace=workspace,
         ledger=ledger,
-        experts=Experts(config, ledger, load_model, room or ArmRoom()),
+        experts=Experts(config, ledger, load_model, room or Industry(config, workspace)),
         turns=Turns(config.serve.max_waiting),
         embedder=cache(lambda: load_embedder(config.embedder)),
     )

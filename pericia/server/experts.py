@@ -53,12 +53,16 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What an arm sends to the model, and how its reply becomes a cited answer."""
+    """What an arm sends to the model, and how its reply becomes a cited answer.
+
+    `refusal` is set where the passages cannot hold an answer, so that the model is not asked at all.
+    """
 
     prompt: Prompt
     adapter: Path | None
     max_new_tokens: int
     cite: Callable[[Generation], Answer]
+    refusal: Answer | None = None
 
 
 class ArmRoom:
@@ -72,7 +76,7 @@ class ArmRoom:
         """Return the arm that answers when only the industry is named."""
         return "prompt"
 
-    def ask(self, arm: str, question: str, instruction: str) -> Asked:
+    def ask(self, arm: str, question: str, instruction: str, model: Model) -> Asked:
         """Return what the arm sends; `instruction` "" means the configured one."""
         raise NotImplementedError
 
@@ -183,6 +187,9 @@ class Experts:
             asked = Asked(
                 Prompt(tuple(chat), question), served.adapter, model.context_tokens, _plain
             )
+        if asked.refusal is not None:
+            on_text(asked.refusal.text)
+            return asked.refusal
         wanted = decoding.max_new_tokens or asked.max_new_tokens
         limit = self.check_prompt(
             served, asked.prompt.messages, replace(decoding, max_new_tokens=wanted)
@@ -202,7 +209,10 @@ class Experts:
                 (time.perf_counter() - started) * 1000,
             )
             generation = Generation(cut.text, usage)
-        return asked.cite(generation)
+        answer = asked.cite(generation)
+        if answer.text and not cut.text.strip():
+            on_text(answer.text)  # an empty reply counts as a refusal, which has words
+        return answer
 
     def _ask_arm(self, served: Served, chat: Sequence[Message]) -> Asked:
         """Return the arm's own prompt for the last question.
@@ -219,7 +229,7 @@ class Experts:
             )
         instruction = "\n".join(m.content for m in chat if m.role == "system")
         earlier = [m for m in chat[:-1] if m.role != "system"]
-        asked = self._room.ask(served.arm, chat[-1].content, instruction)
+        asked = self._room.ask(served.arm, chat[-1].content, instruction, self.model())
         own = asked.prompt.messages
         first_turn = next(i for i, m in enumerate(own) if m.role != "system")
         messages = (*own[:first_turn], *earlier, *own[first_turn:])

@@ -73,12 +73,13 @@ def start(tmp_path: Path) -> Iterator[Start]:
         model: FakeModel | None = None,
         key: str = "",
         trainer: FakeTrainer | None = None,
+        root: Path = tmp_path,
         **settings: object,
     ) -> Running:
         model = model or FakeModel()
         config = parse_config({"name": "pumps", "model": "fake-base", **settings}, "test")
         app = create_app(
-            Workspace(tmp_path),
+            Workspace(root),
             config,
             key=key,
             load_model=lambda _: model,

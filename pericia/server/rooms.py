@@ -1,0 +1,154 @@
+"""The five arms of one industry as the server asks them: what `pericia run` measured, question by question.
+
+Index, adapters, examples and advice are looked up when they are needed and again when they have changed on disk.
+"""
+
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from pericia import registry
+from pericia.answer import (
+    Library,
+    checked_files,
+    find,
+    is_about,
+    open_library,
+    read_reply,
+    text_counter,
+)
+from pericia.config import ARM_NAMES, Config
+from pericia.dataset import make_dataset, read_examples, stop_at_errors
+from pericia.errors import NotFoundError, PericiaError
+from pericia.evaluate.arms import ARMS, Bench
+from pericia.evaluate.records import latest_run, read_record
+from pericia.evaluate.report import recompute
+from pericia.evaluate.tools import is_tunable
+from pericia.models import Model
+from pericia.prompts import REFUSAL, open_book_prompt
+from pericia.server.experts import ArmRoom, Asked
+from pericia.types import Adapter, Answer, Context, Example, Generation, Question
+from pericia.workspace import Workspace
+
+
+class Industry(ArmRoom):
+    """See `ArmRoom`."""
+
+    def __init__(self, config: Config, workspace: Workspace) -> None:
+        self._config = config
+        self._workspace = workspace
+        self._opened: tuple[int, Library] | None = None
+        self._advice: tuple[int, str] | None = None
+
+    def arms(self) -> tuple[str, ...]:
+        """See `ArmRoom.arms`."""
+        adapters = self._adapters()
+        able = []
+        for name in ARM_NAMES:
+            arm = ARMS[name]
+            if (
+                (not arm.needs_passages or self._changed_at() > 0)
+                and (not arm.is_tuned or name in adapters)
+                and (name != "few_shot" or self._config.examples is not None)
+            ):
+                able.append(name)
+        return tuple(able)
+
+    def recommended(self) -> str:
+        """Return the arm that the last whole run advises; without one, `rag` if there are documents, else `prompt`."""
+        able = self.arms()
+        usual = "rag" if "rag" in able else "prompt"
+        advised = self._advised()
+        return advised if advised in able else usual
+
+    def ask(self, arm: str, question: str, instruction: str, model: Model) -> Asked:
+        """See `ArmRoom.ask`."""
+        kind = ARMS[arm]
+        instruction = instruction or self._config.instruction
+        max_new_tokens = self._config.evaluate.max_new_tokens
+        context = Context(())
+        library = self.library() if kind.needs_passages else None
+        if library is not None:
+            empty = open_book_prompt(question, context, instruction)
+            room = model.context_tokens - max_new_tokens - model.count_tokens(empty.messages)
+            context = find(question, library, text_counter(model), room_tokens=room)
+        bench = Bench(
+            model=model,
+            instruction=instruction,
+            max_new_tokens=max_new_tokens,
+            contexts={"asked": context},
+            examples=self._examples if arm == "few_shot" else (),
+            num_examples=self._config.evaluate.few_shot,
+            adapters=self._adapters(),
+        )
+        request = kind.request(Question("asked", question, ()), bench)
+        adapter = Path(request.adapter.path) if request.adapter else None
+
+        def cite(said: Generation) -> Answer:
+            answer = read_reply(said, request.prompt)
+            if library is None:
+                return answer
+            return replace(answer, citations=checked_files(answer.citations, library.catalogue))
+
+        refusal = None
+        if library is not None and not is_about(question, context, library):
+            refusal = Answer(REFUSAL, refused=True, passages=context.passages)
+        return Asked(request.prompt, adapter, max_new_tokens, cite, refusal)
+
+    def library(self) -> Library:
+        """Return the industry's index, opened again when it has changed.
+
+        Raises:
+            NotFoundError: nothing is indexed.
+        """
+        changed_at = self._changed_at()
+        if self._opened is None or self._opened[0] != changed_at:
+            self._opened = changed_at, open_library(self._workspace, self._config)
+        return self._opened[1]
+
+    def _changed_at(self) -> int:
+        """Return when the index was last written, 0 without one; files are looked at, nothing is loaded."""
+        catalogues = self._workspace.index.glob("*/catalogue.json")
+        return max((path.stat().st_mtime_ns for path in catalogues), default=0)
+
+    def _adapters(self) -> dict[str, Adapter]:
+        """Return the adapter of each tuned arm: the one that was measured last, else the newest on this base."""
+        if not is_tunable(self._config.model):
+            return {}
+        every = [
+            a for a in registry.adapters(self._workspace.adapters) if a.base == self._config.model
+        ]
+        chosen: dict[str, Adapter] = {adapter.kind: adapter for adapter in every}
+        by_id = {adapter.id: adapter for adapter in every}
+        try:
+            record = read_record(latest_run(self._workspace.runs))
+        except NotFoundError:
+            return chosen
+        for kind, facts in record.facts.get("adapters", {}).items():
+            if facts.get("id") in by_id:
+                chosen[kind] = by_id[facts["id"]]
+        return chosen
+
+    def _advised(self) -> str:
+        try:
+            folder = latest_run(self._workspace.runs)
+            rows = folder / "rows.jsonl"
+            changed_at = rows.stat().st_mtime_ns if rows.exists() else 0
+            if self._advice is None or self._advice[0] != changed_at:
+                self._advice = changed_at, recompute(folder).recommendation.arm
+            return self._advice[1]
+        except PericiaError:  # no run, or none that has ended: there is no advice yet
+            return ""
+
+    @cached_property
+    def _examples(self) -> tuple[Example, ...]:
+        """Return the examples that the arm few_shot may show: the training part, as in a run."""
+        if self._config.examples is None:
+            return ()
+        settings = self._config.train
+        examples, findings = read_examples(self._workspace.resolve(self._config.examples))
+        stop_at_errors(findings, self._config.examples)
+        made = make_dataset(
+            examples, validation_share=settings.validation_share, seed=settings.seed
+        )
+        return made.train
