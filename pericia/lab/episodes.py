@@ -1,7 +1,7 @@
 """Training conversations of the bundled model, in the product's own prompts.
 
-Five skills: read passages and cite (`read`), chain two facts (`join`), compare rows (`compare`), follow shown
-examples (`follow`), and without papers say what is common knowledge and decline the rest (`closed`).
+Six skills: read passages and cite (`read`), chain two facts (`join`), compare rows (`compare`), read what everybody
+knows (`recall`), follow shown examples (`follow`), and without papers say what is common knowledge and decline the rest (`closed`).
 """
 
 import json
@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from pericia.lab.industry import Attribute, Entity, Fact, Industry, upper_first
-from pericia.lab.known import known_question
+from pericia.lab.forms import bare_turns, label_turns, note_turns
+from pericia.lab.industry import Attribute, Entity, Fact, Industry
+from pericia.lab.known import known_facts
 from pericia.lab.pages import write_passage
 from pericia.prompts import CLOSED_BOOK, INSTRUCTION, OPEN_BOOK, REFUSAL, open_book_question
 from pericia.types import Message
@@ -76,7 +77,9 @@ def _group_facts(industry: Industry, load: Load) -> tuple[list[list[Fact]], list
     rng = industry.rng
     passages: list[list[Fact]] = []
     kinds = rng.sample(list(industry.wording.kinds), k=rng.choice([1, 1, 2]))
-    pools = {kind: industry.pick_attributes(kind, rng.randint(*load.attributes) + 1) for kind in kinds}
+    pools = {
+        kind: industry.pick_attributes(kind, rng.randint(*load.attributes) + 1) for kind in kinds
+    }
     entities: list[Entity] = []
     for _ in range(rng.randint(*load.passages)):
         kind = rng.choice(kinds)
@@ -93,7 +96,9 @@ def _group_facts(industry: Industry, load: Load) -> tuple[list[list[Fact]], list
             if not again:
                 entities.append(entity)
             most = min(len(pools[kind]), load.attributes[1])
-            for attribute in rng.sample(pools[kind], k=rng.randint(min(most, load.attributes[0]), most)):
+            for attribute in rng.sample(
+                pools[kind], k=rng.randint(min(most, load.attributes[0]), most)
+            ):
                 if (entity, attribute.label) not in stated:
                     facts.append(industry.new_fact(entity, attribute))
         if facts:
@@ -191,7 +196,9 @@ def compare(industry: Industry, load: Load) -> Episode:
         entity = industry.new_entity(kind)
         rows += [industry.new_fact(entity, attribute) for attribute in numeric]
     attribute = rng.choice(numeric)
-    ranked = sorted((f for f in rows if f.attribute is attribute), key=lambda f: float(f.value.split()[0]))
+    ranked = sorted(
+        (f for f in rows if f.attribute is attribute), key=lambda f: float(f.value.split()[0])
+    )
     side = rng.choice(["most", "least"])
     winner = ranked[-1 if side == "most" else 0]
     noun = wording.kinds[kind]["noun"]
@@ -201,10 +208,26 @@ def compare(industry: Industry, load: Load) -> Episode:
     return _conversation("compare", INSTRUCTION, [text], [(question, answer, 1)])
 
 
+def recall(industry: Industry, load: Load) -> Episode:
+    """Return a question of common knowledge over papers: answered if they state it, else declined all the same."""
+    rng = industry.rng
+    facts = rng.sample(known_facts(), k=rng.randint(3, 9))
+    wanted, others = facts[0], facts[1:]
+    stated = rng.random() < 0.7
+    lines = [(rng.choice(fact.says), fact is wanted) for fact in (facts if stated else others)]
+    rng.shuffle(lines)
+    count = rng.randint(1, min(len(lines), load.passages[1]))
+    groups = [lines[start::count] for start in range(count)]
+    texts = [" ".join(line for line, _ in group) for group in groups]
+    number = next((n for n, group in enumerate(groups, 1) if any(hit for _, hit in group)), 0)
+    answer = f"{wanted.answer} [{number}]" if number else REFUSAL
+    return _conversation("recall", INSTRUCTION, texts, [(rng.choice(wanted.asks), answer, number)])
+
+
 def follow(industry: Industry, num_examples: int = 3) -> Episode:
     """Return solved examples and a question that wants the same form; what it needs stands in the question."""
     rng, wording = industry.rng, industry.wording
-    build = rng.choices([_note_turns, _label_turns, _bare_turns], [6, 2, 2])[0]
+    build = rng.choices([note_turns, label_turns, bare_turns], [6, 2, 2])[0]
     turns = build(industry, num_examples + 1)
     instruction = INSTRUCTION
     if rng.random() < 0.35:
@@ -213,67 +236,6 @@ def follow(industry: Industry, num_examples: int = 3) -> Episode:
     for question, answer in turns:
         messages += [Message("user", question), Message("assistant", answer)]
     return Episode(tuple(messages), "follow", turns[-1][1] != REFUSAL)
-
-
-def _note_turns(industry: Industry, count: int) -> list[tuple[str, str]]:
-    """Return notes with an answer built of their pieces in one fixed way."""
-    rng, wording = industry.rng, industry.wording
-    kind = rng.choice(list(wording.kinds))
-    one_attribute = rng.random() < 0.4
-    attribute = industry.pick_attributes(kind, 1)[0]
-    task, note = rng.choice(wording.texts["tasks"]), rng.choice(wording.texts["notes"])
-    opener = rng.choice(wording.texts["openers"])
-    if rng.random() < 0.3:
-        opener = industry.new_name("fault")
-    parts = rng.choice([["v"], ["e"], ["v", "e"], ["e", "v"], ["l", "v"], ["v", "l"], ["e", "l", "v"], ["e", "l"]])
-    glue = rng.choice([" ", "/", " / ", ", ", "; ", " - ", " = ", ": ", " | "])
-    shape = rng.randrange(6)
-    turns = []
-    for _ in range(count):
-        if not one_attribute:
-            attribute = industry.pick_attributes(kind, 1)[0]
-        fact = industry.new_fact(industry.new_entity(kind), attribute)
-        piece = {"e": fact.entity.name, "v": fact.value, "l": attribute.label}
-        joined = glue.join(piece[part] for part in parts)
-        answer = [
-            joined, f"{opener}: {joined}", f"{opener} {joined}", f"[{joined}]", f"{joined} {opener}",
-            json.dumps({opener.lower(): joined} if len(parts) == 1 else
-                       {name: piece[part] for name, part in zip(("id", "data", "more"), parts, strict=False)},
-                       ensure_ascii=False),
-        ][shape]  # fmt: skip
-        question = task + upper_first(note.format(**piece))
-        turns.append((question, answer))
-    return turns
-
-
-def _label_turns(industry: Industry, count: int) -> list[tuple[str, str]]:
-    """Return tickets with a label that depends on one word; the last ticket repeats a word that was shown."""
-    rng, wording = industry.rng, industry.wording
-    kind = rng.choice(list(wording.kinds))
-    states = rng.sample(wording.texts["states"], k=count - 1)
-    same_form = rng.random() < 0.7
-    letter = rng.choice("ABCKPQTX")
-    labels = [f"{letter}{n}" for n in rng.sample(range(1, 100), k=count - 1)]
-    if not same_form:
-        labels = [industry.new_name("company") for _ in states]
-    note = rng.choice(wording.texts["state_notes"])
-    order = [*range(count - 1), rng.randrange(count - 1)]
-    noun = wording.kinds[kind]["noun"]
-    return [
-        (note.format(e=industry.new_entity(kind).name, s=states[index], k=noun), labels[index])
-        for index in order
-    ]
-
-
-def _bare_turns(industry: Industry, count: int) -> list[tuple[str, str]]:
-    """Return examples with facts from nowhere, and a last question that nobody can answer."""
-    rng, wording = industry.rng, industry.wording
-    turns = []
-    for _ in range(count):
-        kind = rng.choice(list(wording.kinds))
-        fact = industry.new_fact(industry.new_entity(kind), industry.pick_attributes(kind, 1)[0])
-        turns.append((fact.ask(rng.randrange(8)), fact.value))
-    return [*turns[:-1], (turns[-1][0], REFUSAL)]
 
 
 def closed(industry: Industry) -> Episode:
@@ -287,11 +249,14 @@ def closed(industry: Industry) -> Episode:
     turns: list[tuple[str, str]] = []
     for _ in range(rng.choice([1, 1, 2, 4])):
         if rng.random() < known_share:
-            turns.append(known_question(rng))
+            fact = rng.choice(known_facts())
+            turns.append((rng.choice(fact.asks), fact.answer))
         else:
             kind = rng.choice(list(wording.kinds))
             attribute = industry.pick_attributes(kind, 1)[0]
-            turns.append((Fact(industry.new_entity(kind), attribute, "").ask(rng.randrange(8)), REFUSAL))
+            turns.append(
+                (Fact(industry.new_entity(kind), attribute, "").ask(rng.randrange(8)), REFUSAL)
+            )
     for question, answer in turns:
         messages += [Message("user", question), Message("assistant", answer)]
     return Episode(tuple(messages), "closed", turns[-1][1] != REFUSAL)

@@ -4,7 +4,7 @@ The words come from `wording/<language>.yaml`, so another language is another fi
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -112,14 +112,20 @@ def upper_first(text: str) -> str:
 
 
 class Industry:
-    """One seed's supply of entities, attributes and values. `loose` is the share of everyday, repeatable names."""
+    """One seed's supply of entities, attributes and values.
 
-    def __init__(self, seed: int, language: str = "en", loose: float = 0.0) -> None:
+    `loose` is the share of everyday, repeatable names; `variants` limits each attribute to its first paraphrases.
+    """
+
+    def __init__(
+        self, seed: int, language: str = "en", loose: float = 0.0, variants: int = 9
+    ) -> None:
         self.seed = seed
         self.wording = load_wording(language)
         self.rng = Random(f"industry {seed}")
         self._names = Names(seed)
         self._loose = loose
+        self._variants = variants
         self._taken: set[str] = set()
 
     def new_name(self, kind: str) -> str:
@@ -152,7 +158,8 @@ class Industry:
         while len(picked) < count:
             use_own = own and self.rng.random() >= composed
             attribute = own.pop() if use_own else self.composed_attribute()
-            picked.setdefault(attribute.label, attribute)
+            say, ask = attribute.say[: self._variants], attribute.ask[: self._variants]
+            picked.setdefault(attribute.label, replace(attribute, say=say, ask=ask))
         return list(picked.values())
 
     def new_value(self, attribute: Attribute) -> str:

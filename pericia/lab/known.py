@@ -1,26 +1,33 @@
-"""Common knowledge that the bundled model is taught, so that one world and the probe for forgetting can ask for it."""
+"""Common knowledge that the bundled model is taught, so that worlds and the probe for forgetting can ask for it."""
 
+from dataclasses import dataclass
 from functools import cache
-from random import Random
 
 import yaml
 
-from pericia.lab.industry import WORDING
+from pericia.lab.industry import WORDING, upper_first
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFact:
+    """A question in three paraphrases, its answer, and sentences that state it."""
+
+    asks: tuple[str, ...]
+    answer: str
+    says: tuple[str, ...]
 
 
 @cache
-def known_facts(language: str = "en") -> tuple[tuple[tuple[str, ...], str], ...]:
-    """Return each fact as the paraphrases of its question and the answer."""
+def known_facts(language: str = "en") -> tuple[KnownFact, ...]:
+    """Return all of them, in the order of the file."""
     path = WORDING / f"{language}.known.yaml"
     groups = yaml.safe_load(path.read_text(encoding="utf-8"))
     return tuple(
-        (tuple(template.format(s=subject) for template in group["ask"]), answer)
+        KnownFact(
+            tuple(upper_first(text.format(s=subject)) for text in group["ask"]),
+            answer,
+            tuple(upper_first(text.format(s=subject, v=answer)) for text in group["say"]),
+        )
         for group in groups
         for subject, answer in group["pairs"].items()
     )
-
-
-def known_question(rng: Random) -> tuple[str, str]:
-    """Return a question in one of its paraphrases, and the answer."""
-    asks, answer = rng.choice(known_facts())
-    return rng.choice(asks), answer

@@ -2,24 +2,32 @@
 
 import argparse
 import json
-import logging
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
 
 from rich.console import Console
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
-from torch import Tensor, set_num_threads
+from torch import Tensor, distributed, set_num_threads
+from torch._C._distributed_c10d import FileStore
+from torch.multiprocessing.spawn import spawn
 
+from pericia.errors import ConflictError
 from pericia.lab.industry import load_wording
 from pericia.lab.known import known_facts
 from pericia.lab.network import Shape, to_phi3
 from pericia.lab.recipe import Recipe, episode_at, train
-from pericia.lab.tokens import END, END_OF_TEXT, MAX_TOKENS, texts_of, train_tokenizer, wrap_tokenizer
+from pericia.lab.tokens import (
+    END,
+    END_OF_TEXT,
+    MAX_TOKENS,
+    texts_of,
+    train_tokenizer,
+    wrap_tokenizer,
+)
 from pericia.lab.words import TRAINING_SEEDS
 
-log = logging.getLogger(__name__)
 MODEL_FOLDER = Path(__file__).parents[1] / "models" / "nano"
 REBUILD_COMMAND = "python -m pericia.lab.nano train"
 
@@ -28,7 +36,7 @@ def build_tokenizer(num_episodes: int = 6000) -> Tokenizer:
     """Return the tokenizer, learned from the course itself."""
     rng = Random(0)
     course = (episode_at(rng.random(), TRAINING_SEEDS + n, rng) for n in range(num_episodes))
-    asides = [text for asks, answer in known_facts() for text in (*asks, answer)]
+    asides = [text for fact in known_facts() for text in (*fact.asks, *fact.says)]
     wording = load_wording()
     asides += [*wording.texts["filler"], *wording.nouns(), *wording.composed_first] * 20
     return train_tokenizer([*texts_of(course), *asides * 5])
@@ -39,7 +47,9 @@ def write_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     wrap_tokenizer(tokenizer).save_pretrained(folder)
 
 
-def write_model(weights: dict[str, Tensor], shape: Shape, tokenizer: Tokenizer, folder: Path) -> None:
+def write_model(
+    weights: dict[str, Tensor], shape: Shape, tokenizer: Tokenizer, folder: Path
+) -> None:
     """Write config.json, generation_config.json and model.safetensors, as transformers reads them."""
     stop, end = tokenizer.token_to_id(END_OF_TEXT), tokenizer.token_to_id(END)
     config = {
@@ -62,12 +72,37 @@ def write_model(weights: dict[str, Tensor], shape: Shape, tokenizer: Tokenizer, 
         "pad_token_id": stop,
         "dtype": "bfloat16",
     }
-    generation = {"bos_token_id": stop, "eos_token_id": [stop, end], "pad_token_id": stop, "do_sample": False}
+    generation = {
+        "bos_token_id": stop,
+        "eos_token_id": [stop, end],
+        "pad_token_id": stop,
+        "do_sample": False,
+    }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
     save_file(to_phi3(weights), folder / "model.safetensors.part", metadata={"format": "pt"})
     (folder / "model.safetensors.part").replace(folder / "model.safetensors")
+
+
+def teach(rank: int, recipe: Recipe, work: Path, out: Path) -> None:
+    """Run one process of a training."""
+    set_num_threads(1 if recipe.processes > 1 else 2)
+    if recipe.processes > 1:
+        store = FileStore(str(work / "meeting"), recipe.processes)
+        distributed.init_process_group("gloo", store=store, rank=rank, world_size=recipe.processes)
+    tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
+    console = Console(quiet=rank > 0)
+    train(
+        recipe,
+        tokenizer,
+        work,
+        rank,
+        say=lambda line: console.log(line, highlight=False),
+        export=lambda weights: write_model(weights, recipe.shape, tokenizer, out),
+    )
+    if recipe.processes > 1:
+        distributed.destroy_process_group()
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -76,31 +111,39 @@ def main(arguments: list[str] | None = None) -> None:
     verbs = parser.add_subparsers(dest="verb", required=True)
     verb = verbs.add_parser("train", help="train, or go on with what --work holds")
     verb.add_argument("--minutes", type=float, default=Recipe().minutes, help="wall-clock budget")
-    verb.add_argument("--work", type=Path, default=Path(".pericia/nano"), help="checkpoints, resumable")
+    verb.add_argument(
+        "--work", type=Path, default=Path(".pericia/nano"), help="checkpoints, resumable"
+    )
     verb.add_argument("--out", type=Path, default=MODEL_FOLDER, help="where the model goes")
-    verb.add_argument("--threads", type=int, default=2)
-    verb.add_argument("--rate", type=float, default=Recipe().rate)
+    verb.add_argument(
+        "--processes", type=int, default=Recipe().processes, help="one a core is best"
+    )
     verb.add_argument("--layers", type=int, default=Shape().layers)
     verb.add_argument("--hidden", type=int, default=Shape().hidden)
-    verb.add_argument("--batch-tokens", type=int, default=Recipe().batch_tokens)
     options = parser.parse_args(arguments)
-    set_num_threads(options.threads)
-    console = Console()
     shape = replace(Shape(), layers=options.layers, hidden=options.hidden)
-    recipe = Recipe(shape, options.minutes, options.batch_tokens, options.rate)
-    options.work.mkdir(parents=True, exist_ok=True)
-    path = options.work / "tokenizer.json"
-    if not path.exists():
-        build_tokenizer().save(str(path))
-    tokenizer = Tokenizer.from_file(str(path))
-    write_tokenizer(tokenizer, options.out)
-    train(
-        recipe,
-        tokenizer,
-        options.work,
-        say=lambda line: console.log(line, highlight=False),
-        export=lambda weights: write_model(weights, shape, tokenizer, options.out),
-    )
+    recipe = Recipe(shape=shape, minutes=options.minutes, processes=options.processes)
+    check_recipe(recipe, options.work)
+    tokenizer = options.work / "tokenizer.json"
+    if not tokenizer.exists():
+        build_tokenizer().save(str(tokenizer))
+    write_tokenizer(Tokenizer.from_file(str(tokenizer)), options.out)
+    (options.work / "meeting").unlink(missing_ok=True)
+    spawn(teach, (recipe, options.work, options.out), nprocs=recipe.processes)
+
+
+def check_recipe(recipe: Recipe, work: Path) -> None:
+    """Write the recipe beside the checkpoint; raises ConflictError if the checkpoint is of another model."""
+    work.mkdir(parents=True, exist_ok=True)
+    path = work / "recipe.json"
+    if path.exists():
+        before = json.loads(path.read_text())
+        if before["shape"] != asdict(recipe.shape):
+            raise ConflictError(
+                f"'{work}' holds the checkpoint of another shape: {before['shape']}.",
+                hint="Give the same --layers and --hidden, or another --work.",
+            )
+    path.write_text(json.dumps(asdict(recipe), indent=1) + "\n")
 
 
 if __name__ == "__main__":

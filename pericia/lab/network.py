@@ -8,8 +8,8 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +59,18 @@ class Layer(nn.Module):
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
         rows, length, size = x.shape
         heads = self.shape.heads
-        y = F.rms_norm(x, (size,), self.input_layernorm, self.shape.eps)
-        qkv = F.linear(y, self.qkv_proj).view(rows, length, 3, heads, size // heads)
+        y = functional.rms_norm(x, (size,), self.input_layernorm, self.shape.eps)
+        qkv = functional.linear(y, self.qkv_proj).view(rows, length, 3, heads, size // heads)
         qkv = qkv.permute(2, 0, 3, 1, 4)
         first, second = qkv[:2].chunk(2, -1)
         turned = torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
         q, k = turned.flatten(1, 2)
         out = _Attention.apply(q, k, qkv[2].flatten(0, 1), mask)
         out = out.view(rows, heads, length, -1).transpose(1, 2).reshape(rows, length, size)
-        x = x + F.linear(out, self.o_proj)
-        y = F.rms_norm(x, (size,), self.post_attention_layernorm, self.shape.eps)
-        gate, up = F.linear(y, self.gate_up_proj).chunk(2, -1)
-        return x + F.linear(F.silu(gate) * up, self.down_proj)
+        x = x + functional.linear(out, self.o_proj)
+        y = functional.rms_norm(x, (size,), self.post_attention_layernorm, self.shape.eps)
+        gate, up = functional.linear(y, self.gate_up_proj).chunk(2, -1)
+        return x + functional.linear(functional.silu(gate) * up, self.down_proj)
 
 
 class Network(nn.Module):
@@ -84,7 +84,7 @@ class Network(nn.Module):
         self.norm = nn.Parameter(torch.ones(shape.hidden))
 
     def forward(self, ids: Tensor) -> Tensor:
-        x = F.embedding(ids, self.embed_tokens)
+        x = functional.embedding(ids, self.embed_tokens)
         size, length = self.shape.hidden // self.shape.heads, ids.shape[1]
         waves = self.shape.theta ** (-torch.arange(0, size, 2).float() / size)
         angles = torch.outer(torch.arange(length).float(), waves)
@@ -92,10 +92,10 @@ class Network(nn.Module):
         mask = torch.full((length, length), -1e4, dtype=x.dtype).triu(1)
         for layer in self.layers:
             x = layer(x, cos, sin, mask)
-        return F.rms_norm(x, (self.shape.hidden,), self.norm, self.shape.eps)
+        return functional.rms_norm(x, (self.shape.hidden,), self.norm, self.shape.eps)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        return F.linear(hidden, self.embed_tokens).float()
+        return functional.linear(hidden, self.embed_tokens).float()
 
 
 def to_phi3(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -103,6 +103,8 @@ def to_phi3(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     named = {}
     for name, tensor in weights.items():
         path = name.replace("qkv_proj", "self_attn.qkv_proj").replace("o_proj", "self_attn.o_proj")
-        path = path.replace("gate_up_proj", "mlp.gate_up_proj").replace("down_proj", "mlp.down_proj")
+        path = path.replace("gate_up_proj", "mlp.gate_up_proj").replace(
+            "down_proj", "mlp.down_proj"
+        )
         named[f"model.{path}.weight"] = tensor.detach().to(torch.bfloat16).contiguous()
     return named

@@ -5,7 +5,7 @@ from random import Random
 
 from pericia.lab.industry import Entity, Fact, Wording, upper_first
 
-STYLES = ("prose", "prose", "record", "bullets", "rows", "rows", "pipes")
+STYLES = ("prose", "prose", "record", "bullets", "rows", "rows")
 
 
 def by_entity(facts: Sequence[Fact]) -> dict[Entity, list[Fact]]:
@@ -20,7 +20,7 @@ def write_passage(
     facts: Sequence[Fact], rng: Random, wording: Wording, style: str = "", filler: float = 0.2
 ) -> str:
     """Return a passage that states the facts, now and then under a heading; `filler` is the chance of an idle sentence."""
-    style = style or rng.choice(STYLES)
+    style = style or ("pipes" if rng.random() < 0.04 else rng.choice(STYLES))
     body = {
         "prose": write_prose,
         "record": write_records,
@@ -28,7 +28,9 @@ def write_passage(
         "rows": write_rows,
         "pipes": write_pipes,
     }[style]
-    text = body(facts, rng, wording) if style != "prose" else write_prose(facts, rng, wording, filler)
+    text = (
+        body(facts, rng, wording) if style != "prose" else write_prose(facts, rng, wording, filler)
+    )
     chance = rng.random()
     if chance < 0.35:
         text = f"{rng.choice(wording.lists['headings'])}: {text}"
@@ -39,9 +41,7 @@ def write_passage(
     return text
 
 
-def write_prose(
-    facts: Sequence[Fact], rng: Random, wording: Wording, filler: float = 0.2
-) -> str:
+def write_prose(facts: Sequence[Fact], rng: Random, wording: Wording, filler: float = 0.2) -> str:
     """Return sentences, each entity's together, later ones now and then with "It" for the name."""
     sentences: list[str] = []
     for entity, group in by_entity(facts).items():

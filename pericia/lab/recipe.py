@@ -6,35 +6,36 @@ Time is the budget, not steps: the curriculum and the rates follow the share of 
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, distributed
+from torch.nn import functional
 
-from pericia.lab.episodes import Episode, Load, closed, compare, follow, join, read
+from pericia.lab.episodes import Episode, Load, closed, compare, follow, join, read, recall
 from pericia.lab.industry import Industry
 from pericia.lab.muon import Muon
 from pericia.lab.network import Network, Shape
-from pericia.lab.tokens import Batch, encode, make_batches
+from pericia.lab.probe import Probe
+from pericia.lab.tokens import ANSWER, PADDING, PROMPT, REPEAT, Batch, encode, make_batches
 from pericia.lab.words import NUM_SEEDS, TRAINING_SEEDS
-
-PROBE_SEEDS = TRAINING_SEEDS - 10_000  # the held-out episodes of the progress line come from here
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """What a run is made of; written beside its checkpoint, and a run goes on only under the same one."""
 
-    shape: Shape = Shape()
+    shape: Shape = field(default_factory=Shape)
     minutes: float = 80.0
-    batch_tokens: int = 3072
-    rate: float = 0.012
-    side_rate: float = 2e-3
+    processes: int = 2  # of one thread each: threads that wait for one another stall on busy cores
+    batch_tokens: int = 2048  # a process and step
+    rate: float = 0.01
+    side_rate: float = 5e-4  # 2e-3 kept the embedding in noise and copying from forming
+    decay: float = 0.3  # the last share of the time, in which the rates fall to nearly 0
     prompt_weight: float = 0.3
     prompt_share: float = 0.35  # of the prompt positions that enter the loss in a step
     seed: int = 1
@@ -42,158 +43,164 @@ class Recipe:
 
 def episode_at(progress: float, seed: int, rng: Random) -> Episode:
     """Return the episode of a seed for a point of the course: few passages first, all five after two fifths."""
-    industry = Industry(seed, loose=rng.choice([0.0, 0.3, 1.0]))
+    variants = 1 if progress < 0.1 else 2 if progress < 0.15 else 9
+    industry = Industry(seed, loose=rng.choice([0.0, 0.3, 1.0]), variants=variants)
     if progress < 0.04:
         load = Load((1, 1), (1, 3), (1, 3), (2, 4))
-    elif progress < 0.15:
+    elif progress < 0.2:
         load = Load((1, 2), (1, 4), (1, 3), (1, 4))
-    elif progress < 0.4:
+    elif progress < 0.45:
         load = Load((1, 3), (2, 6), (1, 4), (0, 4))
     elif rng.random() < 0.9:
         load = Load((1, 5), (2, 8), (2, 5), (0, 3))
     else:
         load = Load((3, 5), (6, 16), (3, 8), (0, 4))
-    skill = rng.choices(["read", "join", "compare", "follow", "closed"], [64, 7, 3, 15, 11])[0]
+    skill = rng.choices(
+        ["read", "join", "compare", "recall", "follow", "closed"], [62, 8, 2, 4, 14, 10]
+    )[0]
     if skill == "follow":
         return follow(industry, rng.choice([2, 3, 3, 3, 4]))
     if skill == "closed":
         return closed(industry)
-    return {"read": read, "join": join, "compare": compare}[skill](industry, load)
+    return {"read": read, "join": join, "compare": compare, "recall": recall}[skill](industry, load)
 
 
 def echo_batch(shape: Shape, batch_tokens: int, rng: torch.Generator) -> Batch:
-    """Return random ids said twice: the first lesson, because every later answer is a copy."""
-    half = int(torch.randint(16, 65, (1,), generator=rng))
-    rows = batch_tokens // (2 * half)
-    ids = torch.randint(8, shape.vocabulary, (rows, half), generator=rng).repeat(1, 2)
-    mask = torch.zeros_like(ids)
-    mask[:, half + 1 :] = 1
+    """Return random ids said three to eight times: the first lesson, because every later answer is a copy."""
+    length, times = (
+        int(torch.randint(low, high, (1,), generator=rng)) for low, high in ((6, 33), (3, 9))
+    )
+    rows = batch_tokens // (length * times)
+    ids = torch.randint(8, shape.vocabulary, (rows, length), generator=rng).repeat(1, times)
+    mask = torch.full_like(ids, PADDING)
+    mask[:, length + 1 :] = ANSWER
     return Batch(ids.numpy(), mask.numpy())
 
 
 def loss_of(network: Network, batch: Batch, prompt_weight: float, prompt_share: float) -> Tensor:
-    """Return the mean loss a token: answers weigh 1, a random share of the prompt weighs `prompt_weight`."""
+    """Return the mean loss a token.
+
+    The first token of an answer, which decides what is copied, weighs 3, the others 1, the question's second saying 0.5, a random share of the rest of the prompt `prompt_weight`.
+    """
     ids, mask = torch.from_numpy(batch.ids), torch.from_numpy(batch.mask)
     target, role = ids[:, 1:].reshape(-1), mask[:, 1:].reshape(-1)
-    chosen = (role == 1) | ((role == 0) & (torch.rand(len(role)) < prompt_share))
+    chosen = (role == ANSWER) | (role == REPEAT)
+    chosen |= (role == PROMPT) & (torch.rand(len(role)) < prompt_share)
     where = chosen.nonzero().squeeze(1)
     hidden = network(ids)[:, :-1].reshape(-1, network.shape.hidden)[where]
-    weight = torch.where(role[where] == 1, 1.0, prompt_weight)
-    losses = F.cross_entropy(network.logits(hidden), target[where], reduction="none")
+    opens = (mask[:, 1:] == ANSWER) & (mask[:, :-1] != ANSWER)
+    weight = torch.tensor([prompt_weight, 1.0, 0.0, 0.5])[role[where].long()]
+    weight = torch.where(opens.reshape(-1)[where], 3.0, weight)
+    losses = functional.cross_entropy(network.logits(hidden), target[where], reduction="none")
     return (losses * weight).sum() / weight.sum()
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """Held-out episodes with one question each, encoded and batched."""
-
-    batches: list[tuple[Batch, list[Episode]]]
-
-    @classmethod
-    def build(cls, tokenizer: Tokenizer, count: int = 160) -> "Probe":
-        episodes = []
-        for index in range(count):
-            industry, load = Industry(PROBE_SEEDS + index), Load(follow_ups=(0, 0))
-            skill = index % 8
-            episodes.append(
-                follow(industry) if skill == 6 else closed(industry) if skill == 7
-                else join(industry, load) if skill == 5 else read(industry, load)
-            )  # fmt: skip
-        order = sorted(episodes, key=lambda episode: sum(len(m.content) for m in episode.messages))
-        batches = []
-        for start in range(0, count, 8):
-            group = order[start : start + 8]
-            rows = encode(tokenizer, group)
-            width = max(len(row[0]) for row in rows)
-            ids = torch.zeros(len(rows), width, dtype=torch.long)
-            mask = torch.full((len(rows), width), 2)
-            for index, (row, role) in enumerate(rows):
-                ids[index, : len(row)] = torch.from_numpy(row.astype("int64"))
-                mask[index, : len(row)] = torch.from_numpy(role.astype("int64"))
-            batches.append((Batch(ids.numpy(), mask.numpy()), group))
-        return cls(batches)
-
-    def measure(self, network: Network) -> dict[str, float]:
-        """Return shares of episodes whose last answer the model would write token for token, by skill.
-
-        Every position is right given the right ones before it exactly when greedy decoding writes the answer.
-        """
-        hits: dict[str, list[bool]] = {}
-        with torch.no_grad():
-            for batch, episodes in self.batches:
-                ids, mask = torch.from_numpy(batch.ids), torch.from_numpy(batch.mask)
-                guess = network.logits(network(ids)).argmax(-1)
-                for row, episode in enumerate(episodes):
-                    last = int((mask[row] == 1).nonzero()[-1])  # the end of the text
-                    start = last - 1
-                    while mask[row, start] != 1:
-                        start -= 1
-                    while mask[row, start - 1] == 1:
-                        start -= 1
-                    right = bool((guess[row, start - 1 : last - 2] == ids[row, start : last - 1]).all())
-                    name = episode.skill + ("" if episode.answerable else " declined")
-                    hits.setdefault(name, []).append(right)
-        return {name: sum(values) / len(values) for name, values in sorted(hits.items())}
 
 
 def train(
     recipe: Recipe,
     tokenizer: Tokenizer,
     folder: Path,
+    rank: int,
     say: Callable[[str], None],
     export: Callable[[dict[str, Tensor]], None],
 ) -> None:
-    """Train until the minutes are spent, resuming what the folder holds; `say` gets a line every half minute.
+    """Train until the minutes are spent, resuming what the folder holds.
 
-    The folder gets `state.safetensors` and `state.json` every two minutes, `export` the masters with them.
+    Every process works on its own episodes and all take the step of their mean gradient. The first one says a line
+    every half minute and every two minutes writes `state.safetensors` and `state.json`, and exports the masters.
     """
     torch.manual_seed(recipe.seed)
     network = Network(recipe.shape).bfloat16()
     optimizer = Muon(network, recipe.rate, recipe.side_rate)
-    done = {"step": 0, "seconds": 0.0, "tokens": 0, "seed": TRAINING_SEEDS}
+    done = {"step": 0, "seconds": 0.0, "tokens": 0, "seed": 0}
     if (folder / "state.json").exists():
         done = json.loads((folder / "state.json").read_text())
         optimizer.load(load_file(folder / "state.safetensors"), int(done["step"]))
         say(f"resumed at step {done['step']}")
-    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
-    probe = Probe.build(tokenizer)
-    rng, echo_rng = Random(recipe.seed + int(done["step"])), torch.Generator().manual_seed(1)
-    batches: list[Batch] = []
+    course = Course(recipe, tokenizer, rank, int(done["seed"]))
+    torch.manual_seed(recipe.seed + 1000 * rank + int(done["step"]))
+    probe = Probe.build(tokenizer) if rank == 0 else None
     begin = time.monotonic() - done["seconds"]
     said = saved = time.monotonic()
-    mean = 0.0
-    while (progress := (time.monotonic() - begin) / (60 * recipe.minutes)) < 1:
-        if progress < 0.015:
-            batch = echo_batch(recipe.shape, recipe.batch_tokens, echo_rng)
-        else:
-            if not batches:
-                count = 64 if progress < 0.15 else 512
-                seeds = [TRAINING_SEEDS + (int(done["seed"]) + i) % (NUM_SEEDS - TRAINING_SEEDS) for i in range(count)]
-                done["seed"] += count
-                episodes = [episode_at(progress, seed, rng) for seed in seeds]
-                batches = make_batches(encode(tokenizer, episodes), recipe.batch_tokens, rng)
-            batch = batches.pop()
-        prompt_weight = recipe.prompt_weight * min(1.0, 1.5 - progress)
-        loss = loss_of(network, batch, prompt_weight, recipe.prompt_share)
+    progress, mean = done["seconds"] / (60 * recipe.minutes), 0.0
+    while progress < 1:
+        batch = course.next_batch(progress, int(done["step"]))
+        loss = loss_of(
+            network, batch, recipe.prompt_weight * min(1.0, 1.5 - progress), recipe.prompt_share
+        )
         loss.backward()
+        elapsed = time.monotonic() - begin
+        elapsed, total, size = average_gradients(
+            network, recipe.processes, [elapsed, loss.item(), batch.ids.size]
+        )
         warm = min(1.0, (done["step"] + 1) / 100)
-        optimizer.step(warm * min(1.0, (1 - progress) / 0.35 + 0.02))
+        optimizer.step(warm * min(1.0, (1 - progress) / recipe.decay + 0.02))
+        progress = elapsed / (60 * recipe.minutes)
         done["step"] += 1
-        done["tokens"] += batch.ids.size
-        mean += 0.02 * (loss.item() - mean) if mean else loss.item()
+        done["tokens"] += int(size * recipe.processes)
+        done.update(seconds=elapsed, seed=course.num_seeds)
+        mean += 0.02 * (total - mean) if mean else total
         now = time.monotonic()
-        done["seconds"] = now - begin
-        if now - said > 30:
+        if rank == 0 and now - said > 30:
             said = now
-            say(f"{progress:5.1%} step {done['step']} tokens {done['tokens'] / 1e6:.2f}M loss {mean:.3f} {done['tokens'] / done['seconds']:.0f} tok/s")
-        if now - saved > 120:
+            say(
+                f"{progress:5.1%} step {done['step']} tokens {done['tokens'] / 1e6:.2f}M "
+                f"loss {mean:.3f} {done['tokens'] / elapsed:.0f} tokens/s"
+            )
+        if probe and now - saved > 120:
             save(folder, optimizer, done)
             export(optimizer.masters)
-            say(json.dumps({name: round(share, 2) for name, share in probe.measure(network).items()}))
+            shares = {name: round(share, 2) for name, share in probe.measure(network).items()}
+            say(json.dumps(shares))
             saved = time.monotonic()
-    save(folder, optimizer, done)
-    export(optimizer.masters)
-    say(json.dumps(probe.measure(network)))
+    if probe:
+        save(folder, optimizer, done)
+        export(optimizer.masters)
+        say(json.dumps(probe.measure(network)))
+
+
+def average_gradients(network: Network, processes: int, extra: list[float]) -> list[float]:
+    """Replace every gradient by its mean over the processes, and return the means of `extra`."""
+    if processes == 1:
+        return extra
+    weights = list(network.parameters())
+    flat = torch.cat(
+        [*(w.grad.float().reshape(-1) for w in weights if w.grad is not None), torch.tensor(extra)]
+    )
+    distributed.all_reduce(flat)
+    flat /= processes
+    offset = 0
+    for weight in weights:
+        piece = flat[offset : offset + weight.numel()]
+        weight.grad = piece.view_as(weight).to(weight.dtype)
+        offset += weight.numel()
+    return [float(value) for value in flat[offset:]]
+
+
+class Course:
+    """The batches of one process, in the order in which they are taught."""
+
+    def __init__(self, recipe: Recipe, tokenizer: Tokenizer, rank: int, num_seeds: int) -> None:
+        self.recipe, self.tokenizer, self.rank, self.num_seeds = recipe, tokenizer, rank, num_seeds
+        self.rng = Random(f"{recipe.seed} {rank} {num_seeds}")
+        self.echo_rng = torch.Generator().manual_seed(recipe.seed + 7 * rank + num_seeds)
+        self.batches: list[Batch] = []
+
+    def next_batch(self, progress: float, step: int) -> Batch:
+        """Return an echo now and then in the first half of the course, else episodes on unused seeds."""
+        recipe = self.recipe
+        echoes = 0.4 if progress < 0.2 else 0.05 if progress < 0.5 else 0.0
+        if step * 0.618034 % 1 < echoes:  # spread evenly, and at the same steps in every process
+            return echo_batch(recipe.shape, recipe.batch_tokens, self.echo_rng)
+        if not self.batches:
+            count = 128 if progress < 0.2 else 512
+            room = NUM_SEEDS - TRAINING_SEEDS
+            first = self.num_seeds * recipe.processes + self.rank
+            seeds = [TRAINING_SEEDS + (first + n * recipe.processes) % room for n in range(count)]
+            self.num_seeds += count
+            episodes = [episode_at(progress, seed, self.rng) for seed in seeds]
+            rows = encode(self.tokenizer, episodes)
+            self.batches = make_batches(rows, recipe.batch_tokens, self.rng)
+        return self.batches.pop()
 
 
 def save(folder: Path, optimizer: Muon, done: dict[str, float]) -> None:

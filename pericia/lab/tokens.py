@@ -23,6 +23,7 @@ END_OF_TEXT, ASSISTANT, END, SYSTEM, USER = (
     "<|system|>",
     "<|user|>",
 )
+PROMPT, ANSWER, PADDING, REPEAT = range(4)  # roles of a position in the loss
 MARKERS = (END_OF_TEXT, ASSISTANT, END, SYSTEM, USER)
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -38,7 +39,10 @@ def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
     """Return a byte-level BPE of `VOCABULARY` tokens learned from the texts; the markers come first."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -66,37 +70,52 @@ def wrap_tokenizer(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
     return wrapped
 
 
+def marker_id(tokenizer: Tokenizer, marker: str) -> int:
+    """Return the id of a marker."""
+    number: int | None = tokenizer.token_to_id(marker)
+    assert number is not None, f"the tokenizer lacks {marker}"
+    return number
+
+
 def encode(
     tokenizer: Tokenizer, episodes: Sequence[Episode]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return for each episode its ids, uint16, and a mask that is 1 where an answer is to be learned.
+    """Return for each episode its ids, uint16, and the role of each: prompt, answer, or the question's second saying.
 
     Encoding runs piece by piece between markers, which gives the ids of the rendered chat template.
     """
     pieces = [f"\n{message.content}" for episode in episodes for message in episode.messages]
     encoded = iter(tokenizer.encode_batch(pieces, add_special_tokens=False))
-    marker = {role: tokenizer.token_to_id(f"<|{role}|>") for role in ("system", "user", "assistant")}
-    end, stop = tokenizer.token_to_id(END), tokenizer.token_to_id(END_OF_TEXT)
+    marker = {role: marker_id(tokenizer, f"<|{role}|>") for role in ("system", "user", "assistant")}
+    end, stop = marker_id(tokenizer, END), marker_id(tokenizer, END_OF_TEXT)
     newline = tokenizer.encode("\n", add_special_tokens=False).ids
     rows = []
     for episode in episodes:
         ids: list[int] = []
         mask: list[int] = []
         for message in episode.messages:
-            piece = next(encoded).ids
-            learned = int(message.role == "assistant")
-            first = len(newline) if learned else 0
+            encoding = next(encoded)
+            piece = encoding.ids
+            if message.role == "assistant":
+                roles = [PROMPT] * len(newline) + [ANSWER] * (len(piece) - len(newline) + 1)
+            else:
+                repeat = message.content.rfind("\n\nQuestion: ") + len("\n\nQuestion: ")
+                said = repeat > len("\n\nQuestion: ")
+                roles = [
+                    REPEAT if said and start > repeat else PROMPT for start, _ in encoding.offsets
+                ]
+                roles.append(PROMPT)
             ids += [marker[message.role], *piece, end, *newline]
-            mask += [0] + [0] * first + [learned] * (len(piece) - first + 1) + [0] * len(newline)
+            mask += [PROMPT, *roles, *[PROMPT] * len(newline)]
         ids.append(stop)
-        mask.append(1)
+        mask.append(ANSWER)
         rows.append((np.array(ids, dtype=np.uint16), np.array(mask, dtype=np.uint8)))
     return rows
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`ids[i, t]`, padded with 0 on the right; `mask` is 1 on answers, 0 on prompts and 2 on padding."""
+    """`ids[i, t]`, padded with 0 on the right; `mask[i, t]` is the role of that position."""
 
     ids: np.ndarray
     mask: np.ndarray
@@ -113,7 +132,7 @@ def make_batches(
         count = max(1, batch_tokens // width)
         group, rows = rows[-count:], rows[:-count]
         ids = np.zeros((len(group), width), dtype=np.int64)
-        mask = np.full((len(group), width), 2, dtype=np.uint8)
+        mask = np.full((len(group), width), PADDING, dtype=np.uint8)
         for index, (row_ids, row_mask) in enumerate(group):
             ids[index, : len(row_ids)] = row_ids
             mask[index, : len(row_ids)] = row_mask

@@ -6,14 +6,50 @@ A seed owns `NAMES_PER_SEED` numbers; a bijection scatters them, so that neighbo
 from collections.abc import Callable
 from random import Random
 
-NAMES_PER_SEED = 256
-NUM_SEEDS = 2**20
-TRAINING_SEEDS = 2**19  # seeds from here on belong to the training of the bundled model, those below to worlds
+NAMES_PER_SEED = 512
+NUM_SEEDS = 2**19
+TRAINING_SEEDS = (
+    2**18
+)  # seeds from here on belong to the training of the bundled model, those below to worlds
 _BITS = 28
 _MASK = 2**_BITS - 1
-_ONSETS = "b d f g k l m n p r s t v z dr tr kr br ch gl".split()
-_RHYMES = "a e i o u an el ir os un ar en".split()
+_ONSETS = [
+    "b",
+    "d",
+    "f",
+    "g",
+    "k",
+    "l",
+    "m",
+    "n",
+    "p",
+    "r",
+    "s",
+    "t",
+    "v",
+    "z",
+    "dr",
+    "tr",
+    "kr",
+    "br",
+    "ch",
+    "gl",
+]
+_RHYMES = ["a", "e", "i", "o", "u", "an", "el", "ir", "os", "un", "ar", "en"]
 _SYLLABLES = Random(3).sample([onset + rhyme for onset in _ONSETS for rhyme in _RHYMES], 128)
+_LOOKS = (
+    "old",
+    "new",
+    "red",
+    "green",
+    "grey",
+    "small",
+    "large",
+    "north",
+    "south",
+    "spare",
+    "first",
+)
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -95,16 +131,22 @@ class Names:
 
 
 def loose_name(rng: Random, nouns: list[str]) -> str:
-    """Return a name of everyday make ("Pump 41", "XR-7", "Lorbat"); these may repeat, so only training uses them."""
-    form = rng.randrange(5)
-    if form == 0:
-        return f"{rng.choice(nouns)} {rng.randint(1, 400)}"
-    if form == 1:
-        letters = "".join(rng.choices(_LETTERS, k=rng.randint(1, 3)))
-        return f"{letters}-{rng.randint(1, 999)}"
-    if form == 2:
-        word = "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(4, 8)))
-        return word.capitalize()
-    if form == 3:
-        return f"{rng.choice(_SYLLABLES).capitalize()}{rng.choice(_SYLLABLES)} {rng.choice(nouns)}"
-    return f"{rng.choice(nouns)} {''.join(rng.choices(_LETTERS, k=2))}{rng.randint(1, 99)}"
+    """Return a name of everyday make ("Pump 41", "XR-7", "Seal S-65"); these may repeat, so only training uses them."""
+    noun = rng.choice(nouns)
+    letters = "".join(rng.choices(_LETTERS, k=rng.randint(1, 3)))
+    word = "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(4, 8))).capitalize()
+    syllables = (rng.choice(_SYLLABLES) + rng.choice(_SYLLABLES)).capitalize()
+    return rng.choice(
+        [
+            f"{noun} {rng.randint(1, 400)}",
+            f"{letters}-{rng.randint(1, 999)}",
+            f"{noun} {letters}-{rng.randint(1, 999)}",
+            f"{noun} {letters[0]}-{rng.randint(1, 99)}",
+            f"{noun} {letters}{rng.randint(1, 99)}",
+            word,
+            f"{word} {noun}",
+            f"{syllables} {noun}",
+            f"{syllables} {word}",
+            f"the {rng.choice(_LOOKS)} {noun.lower()}",
+        ]
+    )
