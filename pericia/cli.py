@@ -167,6 +167,7 @@ def add(
             store_name=config.store,
             embedder=embedder,
             settings=config.retrieval,
+            root=workspace.root,
             on_event=lambda e: shown.show("read", e.source, e.done, e.num_files),
         )
     _out(as_json, asdict(report), sync_lines(report))

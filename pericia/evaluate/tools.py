@@ -103,6 +103,7 @@ def _library(
         store_name=config.store,
         embedder=embedders.load(config.embedder),
         settings=config.retrieval,
+        root=workspace.root,
         on_event=lambda event: on_file(event.source, event.done, event.num_files),
     )
     return answer.open_library(workspace, config)
