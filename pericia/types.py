@@ -152,6 +152,17 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to draw tokens instead of taking the likeliest. Penalties are taken from logits of tokens used already."""
+
+    temperature: float = 1.0  # 0: the likeliest after penalties
+    top_p: float = 1.0
+    seed: int | None = None  # the same seed draws the same answer
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """A model's reply to one prompt, without markers of the chat template."""
 
@@ -258,7 +269,9 @@ class Preparation:
 
     rows: tuple[LabelledRow, ...]
     validation_rows: tuple[LabelledRow, ...]
-    num_too_long: int  # rows of more than `max_tokens`, left out whole: a cut answer would lose its end
+    num_too_long: (
+        int  # rows of more than `max_tokens`, left out whole: a cut answer would lose its end
+    )
     stop_ids: frozenset[int]
     decode: Callable[[Sequence[int]], str]
     target_modules: tuple[str, ...]

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pericia.lookup import load_object
-from pericia.types import Generation, Message, Prompt
+from pericia.types import Generation, Message, Prompt, Sampling
 
 
 class Model(Protocol):
@@ -31,6 +31,23 @@ class Model(Protocol):
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return the length of a chat as the model sees it, template included."""
+        ...
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """What a model is as well if it can draw its answers; arms never do."""
+
+    def sample(
+        self,
+        prompt: Prompt,
+        sampling: Sampling,
+        *,
+        max_new_tokens: int,
+        adapter: Path | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Generation:
+        """Return a drawn answer. See `Model.generate`."""
         ...
 
 

@@ -1,11 +1,12 @@
-"""Any causal language model of transformers, in this process: greedy, with adapters switched a request.
+"""Any causal language model of transformers, in this process, with adapters switched a request.
 
-Decoding is greedy everywhere, so that a difference between two arms is never the luck of sampling.
+Arms are decoded greedily, so that a difference between two of them is never the luck of sampling.
 """
 
 import threading
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 from pericia import bases
 from pericia.errors import InputError, ModelError, NotFoundError
 from pericia.machine import look_at_machine
-from pericia.types import Generation, Message, Prompt, Usage
+from pericia.types import Generation, Message, Prompt, Sampling, Usage
 
 _SMALL_BYTES = 2_000_000_000
 _UNFINISHED = "\ufffd"  # what a tokenizer shows for a character of which bytes are missing
@@ -33,6 +34,9 @@ def load_folder(name: str) -> "LocalModel":
 def load_bundled() -> "LocalModel":
     """Return the bundled model."""
     return load_folder(bases.BUNDLED)
+
+
+Choose = Callable[[torch.Tensor, Sequence[int]], int]
 
 
 class LocalModel:
@@ -76,6 +80,28 @@ class LocalModel:
         on_text: Callable[[str], None] | None = None,
     ) -> Generation:
         """See `Model.generate`."""
+        return self._generate(prompt, _likeliest, max_new_tokens, adapter, on_text)
+
+    def sample(
+        self,
+        prompt: Prompt,
+        sampling: Sampling,
+        *,
+        max_new_tokens: int,
+        adapter: Path | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Generation:
+        """See `Sampler.sample`."""
+        return self._generate(prompt, _drawn(sampling), max_new_tokens, adapter, on_text)
+
+    def _generate(
+        self,
+        prompt: Prompt,
+        choose: Choose,
+        max_new_tokens: int,
+        adapter: Path | None,
+        on_text: Callable[[str], None] | None,
+    ) -> Generation:
         ids = self._render(prompt.messages)
         if len(ids) + max_new_tokens > self.context_tokens:
             raise InputError(
@@ -85,7 +111,7 @@ class LocalModel:
             )
         with self._turn, torch.inference_mode():
             self._switch(adapter)
-            return self._decode(ids, max_new_tokens, on_text)
+            return self._decode(ids, choose, max_new_tokens, on_text)
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """See `Model.count_tokens`."""
@@ -99,7 +125,11 @@ class LocalModel:
         return ids
 
     def _decode(
-        self, ids: list[int], max_new_tokens: int, on_text: Callable[[str], None] | None
+        self,
+        ids: list[int],
+        choose: Choose,
+        max_new_tokens: int,
+        on_text: Callable[[str], None] | None,
     ) -> Generation:
         started = time.perf_counter()
         first_token_ms = None
@@ -112,7 +142,7 @@ class LocalModel:
             out = self._model(
                 input_ids=fed, past_key_values=cache, use_cache=True, logits_to_keep=1
             )
-            token = int(out.logits[0, -1].argmax())
+            token = choose(out.logits[0, -1], answer)
             if first_token_ms is None:
                 first_token_ms = (time.perf_counter() - started) * 1000
             answer.append(token)
@@ -174,6 +204,32 @@ class LocalModel:
                     f"The adapter in '{folder}' was trained with another {kind} than '{self.name}' has.",
                     hint="Serve it with the base model it was trained on, or train it again.",
                 )
+
+
+def _likeliest(logits: torch.Tensor, _: Sequence[int]) -> int:
+    return int(logits.argmax())
+
+
+def _drawn(sampling: Sampling) -> Choose:
+    """Return what draws a token from the logits of the next one and the tokens of the answer so far."""
+    generator = torch.Generator()
+    if sampling.seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(sampling.seed)
+
+    def choose(logits: torch.Tensor, answer: Sequence[int]) -> int:
+        logits = logits.float().cpu().clone()
+        for token, count in Counter(answer).items():
+            logits[token] -= sampling.frequency_penalty * count + sampling.presence_penalty
+        if sampling.temperature == 0:
+            return int(logits.argmax())
+        chances, tokens = torch.softmax(logits / sampling.temperature, -1).sort(descending=True)
+        before = chances.cumsum(-1) - chances  # the likeliest token always stays
+        chances[before >= sampling.top_p] = 0.0
+        return int(tokens[torch.multinomial(chances, 1, generator=generator)])
+
+    return choose
 
 
 class _GrowingText:

@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -19,13 +20,7 @@ from pericia.types import Answer, Message, Usage
 
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 # what would change the answer and cannot be honoured, with the values that change nothing
-_UNSERVED: dict[str, tuple[Any, ...]] = {
-    "temperature": (0,),  # decoding is greedy
-    "top_p": (1,),
-    "frequency_penalty": (0,),
-    "presence_penalty": (0,),
-    "logit_bias": ({},),
-}
+_UNSERVED: dict[str, tuple[Any, ...]] = {"logit_bias": ({},)}
 _UNSERVED_CHAT = _UNSERVED | {
     "logprobs": (False,),
     "top_logprobs": (0,),
@@ -63,12 +58,13 @@ def routes(house: House) -> APIRouter:
             )
         served = _model_of(house, body.model, request)
         messages = [message.read() for message in body.messages]
-        decoding = Decoding(body.limit, body.stops)
+        decoding = Decoding(body.limit, body.stops, body.sampling)
         reply = _ChatReply(served, str(request.base_url))
         if body.stream:
             return await _stream(house, request, reply, messages, decoding, body)
         answers = [
-            await _whole(house, request, served, messages, decoding) for _ in range(body.n or 1)
+            await _whole(house, request, served, messages, _nth(decoding, index))
+            for index in range(body.n or 1)
         ]
         return JSONResponse(reply.whole(answers))
 
@@ -82,7 +78,7 @@ def routes(house: House) -> APIRouter:
         if len(texts) < len(prompts):
             text = "'prompt' holds token ids, and the tokens of this model are not yours to know."
             raise RequestError(text, code="invalid_value", param="prompt", hint="Send text.")
-        decoding = Decoding(body.max_tokens, body.stops)
+        decoding = Decoding(body.max_tokens, body.stops, body.sampling)
         echoed = texts if body.echo else [""] * len(texts)
         if body.stream:
             if len(texts) != 1 or body.echo:
@@ -92,9 +88,9 @@ def routes(house: House) -> APIRouter:
             return await _stream(house, request, reply, chat, decoding, body)
         answers = []
         for prompt in texts:
-            for _ in range(body.n or 1):
+            for index in range(body.n or 1):
                 chat = [Message("user", prompt)]
-                answers.append(await _whole(house, request, served, chat, decoding))
+                answers.append(await _whole(house, request, served, chat, _nth(decoding, index)))
         return JSONResponse(reply.whole(answers, echoed, body.n or 1))
 
     return router
@@ -109,6 +105,14 @@ def _model_of(house: House, name: str, request: Request) -> Served:
         text = f"'{served.name}' makes embeddings and cannot chat."
         raise RequestError(text, code="model_not_found", status=404, param="model")
     return served
+
+
+def _nth(decoding: Decoding, index: int) -> Decoding:
+    """Return the decoding of choice `index`: with a seed, each choice has one of its own."""
+    sampling = decoding.sampling
+    if sampling is None or sampling.seed is None:
+        return decoding
+    return replace(decoding, sampling=replace(sampling, seed=sampling.seed + index))
 
 
 async def _whole(
@@ -131,19 +135,20 @@ async def _stream(
     """Return the stream, once its first piece is there: what can be refused is refused before the first byte."""
     num = body.n or 1
 
-    def one() -> AsyncIterator[str | Answer]:
+    def one(index: int) -> AsyncIterator[str | Answer]:
+        nth = _nth(decoding, index)
         return house.turns.stream(
-            lambda on_text: house.experts.answer(reply.served, chat, decoding, on_text)
+            lambda on_text: house.experts.answer(reply.served, chat, nth, on_text)
         )
 
-    first_stream = one()
+    first_stream = one(0)
     first = await anext(first_stream)
 
     async def lines() -> AsyncIterator[str]:
         usage = Usage()
         try:
             for index in range(num):
-                stream = first_stream if index == 0 else one()
+                stream = first_stream if index == 0 else one(index)
                 piece = first if index == 0 else await anext(stream)
                 if opening := reply.opening(index):
                     yield server_sent(reply.chunk(opening, body.include_usage))

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pericia.config import ARM_NAMES, Config
 from pericia.jobs import Deployment, Ledger
-from pericia.models import Model
+from pericia.models import Model, Sampler
 from pericia.server.names import (
     CHAT_ALIASES_SHOWN,
     EMBEDDING_ALIASES,
@@ -21,7 +21,7 @@ from pericia.server.names import (
 )
 from pericia.server.turns import CutAtStops, OnText, StoppedError
 from pericia.server.wire import RequestError
-from pericia.types import Answer, Generation, Message, Prompt, Usage
+from pericia.types import Answer, Generation, Message, Prompt, Sampling, Usage
 from pericia.workspace import sha256_of
 
 
@@ -45,10 +45,14 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How to decode. `max_new_tokens` None: as many as fit, or for an arm as many as were measured."""
+    """How to decode. `max_new_tokens` None: as many as fit, or for an arm as many as were measured.
+
+    `sampling` None: the likeliest token each time, as in every measurement.
+    """
 
     max_new_tokens: int | None = None
     stops: tuple[str, ...] = ()
+    sampling: Sampling | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +200,7 @@ class Experts:
         )
         started = time.perf_counter()
         try:
-            generation = model.generate(
-                asked.prompt, max_new_tokens=limit, adapter=asked.adapter, on_text=cut
-            )
+            generation = _generate(model, asked, decoding.sampling, limit, cut)
             cut.finish()
         except StoppedError:
             written = model.count_tokens([Message("user", cut.text)])
@@ -234,6 +236,22 @@ class Experts:
         first_turn = next(i for i, m in enumerate(own) if m.role != "system")
         messages = (*own[:first_turn], *earlier, *own[first_turn:])
         return replace(asked, prompt=replace(asked.prompt, messages=messages))
+
+
+def _generate(
+    model: Model, asked: Asked, sampling: Sampling | None, limit: int, on_text: OnText
+) -> Generation:
+    if sampling is None:
+        return model.generate(
+            asked.prompt, max_new_tokens=limit, adapter=asked.adapter, on_text=on_text
+        )
+    if not isinstance(model, Sampler):
+        text = f"'{model.name}' always gives its likeliest answer and cannot sample."
+        hint = "Leave temperature, top_p and the penalties out, or set temperature 0."
+        raise RequestError(text, code="unsupported_parameter", param="temperature", hint=hint)
+    return model.sample(
+        asked.prompt, sampling, max_new_tokens=limit, adapter=asked.adapter, on_text=on_text
+    )
 
 
 def _plain(generation: Generation) -> Answer:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from pericia.errors import InputError
-from pericia.types import Message, Role
+from pericia.types import Message, Role, Sampling
 
 Label = Any
 Metadata = Annotated[
@@ -70,7 +70,7 @@ class Sampled(Request):
     max_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
-    seed: int | None = None
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     logit_bias: dict[str, float] | None = None
@@ -86,6 +86,20 @@ class Sampled(Request):
     @property
     def stops(self) -> tuple[str, ...]:
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+    @property
+    def sampling(self) -> Sampling | None:
+        """Return how to draw; None where nothing asks for it, and then the likeliest answer is given."""
+        asked = (self.temperature or None, self.frequency_penalty, self.presence_penalty)
+        if not any(asked) and (self.temperature == 0 or self.top_p in (None, 1)):
+            return None
+        return Sampling(
+            temperature=1.0 if self.temperature is None else self.temperature,
+            top_p=1.0 if self.top_p is None else self.top_p,
+            seed=self.seed,
+            frequency_penalty=self.frequency_penalty or 0.0,
+            presence_penalty=self.presence_penalty or 0.0,
+        )
 
     @property
     def include_usage(self) -> bool:

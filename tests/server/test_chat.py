@@ -2,12 +2,15 @@
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
+from pericia.types import Generation, Prompt, Sampling
 from tests.fakes import FakeModel
 from tests.server.conftest import Start
 
@@ -158,3 +161,43 @@ def test_too_many_callers_are_sent_away(start: Start, monkeypatch: pytest.Monkey
         assert refused.value.response.headers["retry-after"] == "1"
         turn.set()
         assert first.result().choices
+
+
+def test_a_model_that_cannot_sample_says_so(start: Start) -> None:
+    server = start()
+    ask = server.chat()
+    assert ask(model="fake-base", messages=ASKED, temperature=0, seed=7, top_p=0.5).choices
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(model="fake-base", messages=ASKED, temperature=0.7)
+    assert refused.value.param == "temperature"
+
+
+def test_sampling_reaches_the_model_with_a_seed_for_each_choice(start: Start) -> None:
+    model = SamplingModel()
+    ask = start(model).chat()
+    done = ask(model="fake-base", messages=ASKED, temperature=0.5, seed=7, n=2, presence_penalty=1)
+    assert len(done.choices) == 2
+    assert [s.seed for s in model.asked] == [7, 8]
+    assert (model.asked[0].temperature, model.asked[0].presence_penalty) == (0.5, 1)
+
+
+class SamplingModel(FakeModel):
+    """A FakeModel that keeps how it was to draw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Sampling] = []
+
+    def sample(
+        self,
+        prompt: Prompt,
+        sampling: Sampling,
+        *,
+        max_new_tokens: int,
+        adapter: Path | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Generation:
+        self.asked.append(sampling)
+        return self.generate(
+            prompt, max_new_tokens=max_new_tokens, adapter=adapter, on_text=on_text
+        )
