@@ -18,6 +18,7 @@ _CUTS = (  # where a block that is too long may part, the best place first
     re.compile(r"\s+"),
 )
 _GAP_TOKENS = 2
+_TOKEN_CHARS = 40  # a text of more characters a token is surely too long, and slow to count
 _SUMMARY_SENTENCES = 3
 
 
@@ -48,11 +49,15 @@ def split(
 
 
 def summarise(
-    document: Document, *, count_tokens: Callable[[str], int], language: str = "en"
+    document: Document,
+    *,
+    count_tokens: Callable[[str], int],
+    max_tokens: int = 256,
+    language: str = "en",
 ) -> Chunk:
     """Return the summary chunk of a document: its title, its headings and the sentences that its text begins with.
 
-    It is searched next to the chunks and expands to its document; it is never cited, so its offsets are 0.
+    It is cut behind the last word that fits `max_tokens`, what the embedder takes. It is searched next to the chunks and expands to its document; it is never cited, so its offsets are 0.
     """
     headings = [document.text[b.start : b.end] for b in document.blocks if b.kind == "heading"]
     prose = " ".join(
@@ -60,7 +65,11 @@ def summarise(
     )
     sentences = _CUTS[1].split(" ".join(prose.split()))[:_SUMMARY_SENTENCES]
     parts = (document.title, "; ".join(dict.fromkeys(headings[:20])), " ".join(sentences)[:600])
-    text = "\n".join(filter(None, parts))
+    text = "\n".join(filter(None, parts))[: _TOKEN_CHARS * max_tokens]
+    while count_tokens(text) > max_tokens and len(text) > 1:
+        text = text[: len(text) * 9 // 10]
+        text = text[: max(text.rfind(" "), text.rfind("\n"))] if len(text.split()) > 1 else text
+    text = text.rstrip()
     return Chunk(
         id=_identify(document.id, -1, text),
         document_id=document.id,
@@ -132,7 +141,7 @@ def _pieces(
 
 def _count(text: str, limit: int, count_tokens: Callable[[str], int]) -> int:
     """Return the tokens of a text; one that is surely too long is not counted, as long texts are slow."""
-    return limit + 1 if len(text) > 40 * limit else count_tokens(text)
+    return limit + 1 if len(text) > _TOKEN_CHARS * limit else count_tokens(text)
 
 
 def _cut(text: str, start: int, end: int, level: int) -> tuple[list[tuple[int, int]], int]:

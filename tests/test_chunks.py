@@ -117,3 +117,10 @@ def test_the_summary_has_title_headings_and_the_first_sentences() -> None:
     summary = summarise(document, count_tokens=count_tokens)
     assert summary.kind == "summary"
     assert summary.text == "D\nOil\nUse L-46. Change it yearly. Keep it dry."
+
+
+def test_a_summary_is_cut_to_what_the_embedder_takes() -> None:
+    document = make([("heading", "Oil"), ("paragraph", "Use the oil L-46 " * 30 + ".")])
+    summary = summarise(document, count_tokens=count_tokens, max_tokens=20)
+    assert 10 < summary.num_tokens <= 20
+    assert summary.text.startswith("D\nOil\nUse the oil")

@@ -1,6 +1,5 @@
 """PDF: text with page, line and box from pdfium, headings by font size, ruled tables by pdfplumber."""
 
-import ctypes
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,22 +15,17 @@ from pdfplumber.utils.exceptions import PdfminerException
 
 from pericia.draft import Draft, Limits, split_header
 from pericia.errors import InputError
+from pericia.pdf_lines import HYPHENS, Box, Line, read_lines, union
 from pericia.types import Document, Place
 
-Box = tuple[float, float, float, float]  # left, bottom, right, top in PDF points
 _THIN = 2.5  # points; a path this flat is a ruling line
 _RULE_POINTS = 20.0  # shorter ones are dashes and glyphs
 _HEADING_RATIO = 1.12  # to the size of most letters
 _HEADING_CHARS = 200
-_HYPHENS = ("\x02", "\ufffe")  # what pdfium gives for a hyphen that breaks a word at a line end
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    text: str
-    number: int  # on its page, from 1
-    size: float  # height of the font in points
-    box: Box
+_BLANK = "blank"
+_SCANNED = "no text, only an image (needs OCR)"
+_BOLD_HEADING = re.compile(r"[\w§(].{2,78}[^.,;:!?\s]")
+_DAMAGED = (pypdf.errors.PyPdfError, ValueError, KeyError, TypeError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +35,14 @@ class _Grid:
 
 
 def read(path: Path, source: str, *, password: str = "", limits: Limits) -> Document:
-    """See Reader. Text comes in the order of the file, which keeps columns apart; scanned pages are named."""
+    """See Reader. Two columns are read one after the other; scanned pages are named."""
     draft = Draft(path, source, limits)
     try:
         file = pdfium.PdfDocument(path, password=password or None)
     except pdfium.PdfiumError as error:
         if _is_encrypted(path):
+            if password and _opens_without_password(path):
+                return read(path, source, limits=limits)
             raise _wrong_password(path, password) from error
         _read_with_pypdf(draft, path, password)
         return draft.document()
@@ -56,6 +52,7 @@ def read(path: Path, source: str, *, password: str = "", limits: Limits) -> Docu
         if len(file) > limits.pages:
             draft.skip(f"pages from {limits.pages + 1}: more than {limits.pages}")
         pages = []
+        empty: dict[int, str] = {}
         grids: dict[int, list[_Grid]] = {}
         for number in range(1, num_pages + 1):
             try:
@@ -63,79 +60,33 @@ def read(path: Path, source: str, *, password: str = "", limits: Limits) -> Docu
             except pdfium.PdfiumError:
                 draft.skip(f"page {number}: damaged")
                 continue
-            lines = _lines(page)
+            lines = read_lines(page)
             pages.append((number, lines))
             if lines and _has_rules(page):
                 grids[number] = []
             if not lines:
-                draft.skip(f"page {number}: {_why_no_text(page)}")
+                empty[number] = _why_no_text(page)
             page.close()
         if grids:
             _find_tables(path, password, grids, draft)
     finally:
         file.close()
+    blank = [number for number, why in empty.items() if why == _BLANK]
+    empty |= dict.fromkeys(_with_hidden_images(path, password, blank), _SCANNED)
+    for number, why in empty.items():
+        draft.skip(f"page {number}: {why}")
     sizes: Counter[float] = Counter()
+    num_bold = 0
     for _, lines in pages:
         for line in lines:
             sizes[line.size] += len(line.text)
+            num_bold += line.bold * len(line.text)
     levels = _heading_levels(sizes)
+    # Where much is bold, bold says nothing.
+    bold_level = len(levels) + 1 if num_bold < 0.2 * sum(sizes.values()) else 0
     for number, lines in pages:
-        _add_page(draft, number, lines, grids.get(number, []), levels)
+        _add_page(draft, number, lines, grids.get(number, []), levels, bold_level)
     return draft.document()
-
-
-def _lines(page: pdfium.PdfPage) -> list[_Line]:
-    text_page = page.get_textpage()
-    raw = text_page.raw
-    lines: list[_Line] = []
-    start = 0
-    letters: list[str] = []
-    num_chars = text_page.count_chars()
-    for i in range(num_chars + 1):
-        letter = "\n" if i == num_chars else chr(pdfium_c.FPDFText_GetUnicode(raw, i))
-        if letter not in "\r\n":
-            letters.append(letter)
-            if letter not in _HYPHENS:
-                continue
-        text = "".join(letters)
-        if text.strip():
-            box = _box(raw, start, i - start)
-            # A bullet or a footnote mark in front has a size of its own, so a letter in the middle is asked.
-            marks = [j for j, c in enumerate(text) if c.isalnum()]
-            middle = start + (marks[len(marks) // 2] if marks else text.index(text.strip()[0]))
-            lines.append(_Line(text.strip(" \t"), len(lines) + 1, _size(raw, middle), box))
-        letters.clear()
-        start = i + 1
-    text_page.close()
-    return lines
-
-
-def _box(raw: object, start: int, count: int) -> Box:
-    values = [ctypes.c_double() for _ in range(4)]
-    boxes = []
-    for i in range(pdfium_c.FPDFText_CountRects(raw, start, count)):
-        left, top, right, bottom = values
-        pdfium_c.FPDFText_GetRect(raw, i, *(ctypes.byref(v) for v in (left, top, right, bottom)))
-        boxes.append((left.value, bottom.value, right.value, top.value))
-    return _union(boxes) if boxes else (0.0, 0.0, 0.0, 0.0)
-
-
-def _union(boxes: Sequence[Box]) -> Box:
-    return (
-        round(min(b[0] for b in boxes), 1),
-        round(min(b[1] for b in boxes), 1),
-        round(max(b[2] for b in boxes), 1),
-        round(max(b[3] for b in boxes), 1),
-    )
-
-
-def _size(raw: object, index: int) -> float:
-    """Return the height of a letter's font; the nominal size would leave out the scale of the page."""
-    rect = pdfium_c.FS_RECTF()
-    if not pdfium_c.FPDFText_GetLooseCharBox(raw, index, ctypes.byref(rect)):
-        return 0.0
-    height: float = rect.top - rect.bottom
-    return round(2 * abs(height)) / 2
 
 
 def _heading_levels(sizes: Counter[float]) -> dict[float, int]:
@@ -148,12 +99,17 @@ def _heading_levels(sizes: Counter[float]) -> dict[float, int]:
 
 
 def _add_page(
-    draft: Draft, number: int, lines: list[_Line], grids: list[_Grid], levels: dict[float, int]
+    draft: Draft,
+    number: int,
+    lines: list[Line],
+    grids: list[_Grid],
+    levels: dict[float, int],
+    bold_level: int,
 ) -> None:
     waiting = list(grids)
     for part in _paragraphs(lines, grids):
         grid = next((g for g in grids if _inside(part[0], g)), None)
-        box = _union([line.box for line in part])
+        box = union([line.box for line in part])
         place = Place(page=number, line=part[0].number, box=box)
         if grid is not None:
             if grid in waiting:
@@ -164,15 +120,17 @@ def _add_page(
             continue
         text = _joined(part)
         level = levels.get(part[0].size)
+        if level is None and len(part) == 1 and part[0].bold and _BOLD_HEADING.fullmatch(text):
+            level = bold_level
         if level and len(text) <= _HEADING_CHARS and any(c.isalpha() for c in text):
             draft.heading(text, level, place)
         else:
             draft.paragraph(text, place)
 
 
-def _paragraphs(lines: Sequence[_Line], grids: Sequence[_Grid]) -> Iterator[list[_Line]]:
+def _paragraphs(lines: Sequence[Line], grids: Sequence[_Grid]) -> Iterator[list[Line]]:
     """Give runs of lines that stand close below each other, in one size and one table or none."""
-    part: list[_Line] = []
+    part: list[Line] = []
     table: _Grid | None = None
     for line in lines:
         grid = next((g for g in grids if _inside(line, g)), None)
@@ -185,29 +143,31 @@ def _paragraphs(lines: Sequence[_Line], grids: Sequence[_Grid]) -> Iterator[list
         yield part
 
 
-def _continues(last: _Line, line: _Line) -> bool:
-    if last.text.endswith(_HYPHENS):
+def _continues(last: Line, line: Line) -> bool:
+    if last.text.endswith(HYPHENS):
         return True
     height = max(last.size, 1.0)
     gap = last.box[1] - line.box[3]
     beside = line.box[0] < last.box[2] and last.box[0] < line.box[2]
     same_row = abs(last.box[1] - line.box[1]) < 0.4 * height
+    if last.bold and not line.bold and not same_row and _BOLD_HEADING.fullmatch(last.text):
+        return False
     return abs(last.size - line.size) <= 0.5 and (
         same_row or (beside and -0.8 * height < gap < 0.55 * height)
     )
 
 
-def _joined(part: Sequence[_Line]) -> str:
+def _joined(part: Sequence[Line]) -> str:
     """Return the lines as one text; a word broken by a hyphen is made whole on its first line."""
     texts = [line.text for line in part]
     for i, text in enumerate(texts[:-1]):
-        if text.endswith(_HYPHENS):
+        if text.endswith(HYPHENS):
             rest, _, after = texts[i + 1].partition(" ")
             texts[i], texts[i + 1] = text[:-1] + rest, after
-    return "\n".join(text.rstrip("".join(_HYPHENS)) for text in texts)
+    return "\n".join(text.rstrip("".join(HYPHENS)) for text in texts)
 
 
-def _inside(line: _Line, grid: _Grid) -> bool:
+def _inside(line: Line, grid: _Grid) -> bool:
     x, y = (line.box[0] + line.box[2]) / 2, (line.box[1] + line.box[3]) / 2
     left, bottom, right, top = grid.box
     return left - 1 <= x <= right + 1 and bottom - 1 <= y <= top + 1
@@ -242,22 +202,49 @@ def _find_tables(path: Path, password: str, grids: dict[int, list[_Grid]], draft
                     if len(full) >= 2 and len(full) >= 0.5 * len(rows) and not unreadable:
                         left, top, right, bottom = table.bbox
                         box = (left, page.height - bottom, right, page.height - top)
-                        found.append(_Grid(_union([box]), rows))
+                        found.append(_Grid(union([box]), rows))
                 page.close()
     except (PdfminerException, PDFException, ValueError, TypeError, KeyError, IndexError) as error:
         pages = ", ".join(map(str, grids))
         draft.skip(f"tables of page {pages} kept as text: {type(error).__name__}")
 
 
+def _with_hidden_images(path: Path, password: str, numbers: Sequence[int]) -> list[int]:
+    """Return those of the pages that show nothing but keep an image all the same."""
+    if not numbers:
+        return []
+    try:
+        with path.open("rb") as data:
+            file = pypdf.PdfReader(data, password=password or None)
+            return [n for n in numbers if _keeps_image(file.pages[n - 1])]
+    except _DAMAGED:  # then "blank" is all that can be said
+        return []
+
+
+def _keeps_image(page: pypdf.PageObject) -> bool:
+    resources = page["/Resources"].get_object() if "/Resources" in page else {}
+    objects = resources["/XObject"].get_object() if "/XObject" in resources else {}
+    return any(item.get_object().get("/Subtype") == "/Image" for item in objects.values())
+
+
 def _why_no_text(page: pdfium.PdfPage) -> str:
     kinds = {item.type for item in page.get_objects(max_depth=3)}
     if pdfium_c.FPDF_PAGEOBJ_IMAGE in kinds:
-        return "no text, only an image (needs OCR)"
-    return "no text, only drawings" if kinds else "blank"
+        return _SCANNED
+    return "no text, only drawings" if kinds else _BLANK
 
 
 def _is_encrypted(path: Path) -> bool:
     return bool(re.search(rb"/Encrypt\b", path.read_bytes()))
+
+
+def _opens_without_password(path: Path) -> bool:
+    """Say whether the password was for other files: one setting serves a whole folder."""
+    try:
+        pdfium.PdfDocument(path).close()
+    except pdfium.PdfiumError:
+        return False
+    return True
 
 
 def _wrong_password(path: Path, password: str) -> InputError:
@@ -279,7 +266,7 @@ def _read_with_pypdf(draft: Draft, path: Path, password: str) -> None:
                     draft.skip(f"page {number}: no text")
                 for part in re.split(r"\n\s*\n", text):
                     draft.paragraph(part, Place(page=number))
-    except (pypdf.errors.PyPdfError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except _DAMAGED as error:
         raise InputError(
             f"'{path.name}' is damaged: no PDF reader can open it ({error}).",
             hint="Download or export it again.",
