@@ -19,7 +19,16 @@ from pericia.embedders import Embedder
 from pericia.errors import InputError
 from pericia.jobs import Ledger
 from pericia.models import Model
-from pericia.server import azure, chat, embeddings, files, fine_tuning, wire
+from pericia.server import (
+    azure,
+    chat,
+    embeddings,
+    files,
+    fine_tuning,
+    responses,
+    vector_stores,
+    wire,
+)
 from pericia.server import models as model_routes
 from pericia.server.experts import ArmRoom, Experts
 from pericia.server.house import House
@@ -30,6 +39,7 @@ from pericia.workspace import Workspace
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _MOUNTS = ("/v1", "/openai/v1", "/openai")
+_PARTS = (chat, embeddings, files, fine_tuning, model_routes, responses, vector_stores)
 _OPEN_PATHS = ("/healthz",)
 
 
@@ -45,11 +55,13 @@ def create_app(
 ) -> FastAPI:
     """Return the app. `key` None means what PERICIA_API_KEY says; "" turns keys off."""
     ledger = Ledger(workspace.state / "server")
+    room = room or Industry(config, workspace)
     house = House(
         config=config,
         workspace=workspace,
         ledger=ledger,
-        experts=Experts(config, ledger, load_model, room or Industry(config, workspace)),
+        room=room,
+        experts=Experts(config, ledger, load_model, room),
         turns=Turns(config.serve.max_waiting),
         embedder=cache(lambda: load_embedder(config.embedder)),
     )
@@ -72,7 +84,7 @@ def create_app(
         return {"status": "ok"}
 
     for mount in _MOUNTS:
-        for part in (chat, embeddings, files, fine_tuning, model_routes):
+        for part in _PARTS:
             app.include_router(part.routes(house), prefix=mount)
     for part in (chat, embeddings):
         app.include_router(part.routes(house), prefix="/openai/deployments/{deployment:path}")

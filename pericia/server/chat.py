@@ -5,12 +5,12 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from pericia.errors import PericiaError
+from pericia.server.citing import annotations
 from pericia.server.experts import Decoding, Served
 from pericia.server.house import House
 from pericia.server.schemas import ChatRequest, CompletionRequest, refuse_unserved
@@ -276,30 +276,3 @@ class _TextReply:
     @staticmethod
     def _choice(index: int, text: str, finish_reason: str | None) -> dict[str, Any]:
         return {"index": index, "text": text, "logprobs": None, "finish_reason": finish_reason}
-
-
-def annotations(answer: Answer, root: str) -> list[dict[str, Any]]:
-    """Return one annotation for each marker `[n]` of the text; positions are code points, half open."""
-    found = []
-    for citation in answer.citations:
-        marker = f"[{citation.number}]"
-        at = answer.text.find(marker)
-        while at >= 0:
-            place = {"page": citation.page, "line": citation.line, "cell": citation.cell}
-            query = urlencode({key: value for key, value in place.items() if value is not None})
-            link = f"{root}source/{quote(citation.source)}" + (f"?{query}" if query else "")
-            span = {"start_index": at, "end_index": at + len(marker)}
-            seen = {
-                "source": citation.source,
-                "quote": citation.quote,
-                "verified": citation.verified,
-            }
-            found.append(
-                {
-                    "type": "url_citation",
-                    "url_citation": {**span, "url": link, "title": citation.source},
-                    "pericia": {**seen, **place},
-                }
-            )
-            at = answer.text.find(marker, at + 1)
-    return sorted(found, key=lambda one: one["url_citation"]["start_index"])

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from pericia.answer import Library
 from pericia.config import ARM_NAMES, Config
+from pericia.errors import NotFoundError
 from pericia.jobs import Deployment, Ledger
 from pericia.models import Model, Sampler
 from pericia.server.names import (
@@ -79,6 +81,14 @@ class ArmRoom:
     def recommended(self) -> str:
         """Return the arm that answers when only the industry is named."""
         return "prompt"
+
+    def library(self) -> Library:
+        """Return the industry's index.
+
+        Raises:
+            NotFoundError: nothing is indexed.
+        """
+        raise NotFoundError("No documents are indexed yet.", hint="Run: pericia add PATH")
 
     def ask(self, arm: str, question: str, instruction: str, model: Model) -> Asked:
         """Return what the arm sends; `instruction` "" means the configured one."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pericia.config import Config
 from pericia.embedders import Embedder
 from pericia.jobs import Ledger
-from pericia.server.experts import Experts
+from pericia.server.experts import ArmRoom, Experts
 from pericia.server.turns import Turns
 from pericia.workspace import Workspace
 
@@ -16,6 +16,7 @@ class House:
     config: Config
     workspace: Workspace
     ledger: Ledger
+    room: ArmRoom
     experts: Experts
     turns: Turns
     embedder: Callable[[], Embedder]

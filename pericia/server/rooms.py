@@ -96,11 +96,7 @@ class Industry(ArmRoom):
         return Asked(request.prompt, adapter, max_new_tokens, cite, refusal)
 
     def library(self) -> Library:
-        """Return the industry's index, opened again when it has changed.
-
-        Raises:
-            NotFoundError: nothing is indexed.
-        """
+        """See `ArmRoom.library`; it is opened again when it has changed."""
         changed_at = self._changed_at()
         if self._opened is None or self._opened[0] != changed_at:
             self._opened = changed_at, open_library(self._workspace, self._config)

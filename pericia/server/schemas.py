@@ -236,3 +236,80 @@ class DeploymentRequest(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
     sku: dict[str, Any] = Field(default_factory=dict)
     properties: DeploymentProperties
+
+
+# --- responses and vector stores -------------------------------------------------------------------
+
+
+class InputPart(Request):
+    type: Literal["input_text", "output_text", "text"]
+    text: str
+    annotations: Label = None
+    logprobs: Label = None
+
+
+class InputItem(Request):
+    type: Literal["message"] = "message"
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[InputPart]
+    id: Label = None
+    status: Label = None
+    phase: Label = None
+
+    def read(self) -> Message:
+        """Return the item in our words."""
+        text = (
+            self.content if isinstance(self.content, str) else "".join(p.text for p in self.content)
+        )
+        return Message("system" if self.role == "developer" else self.role, text)
+
+
+class FileSearch(Request):
+    type: Literal["file_search"]
+    vector_store_ids: list[str] = Field(min_length=1, max_length=1)
+    max_num_results: int | None = Field(None, ge=1, le=50)
+    ranking_options: Any = None
+    filters: Any = None
+
+
+class ResponseRequest(Request):
+    model: str = Field(min_length=1)
+    input: str | Annotated[list[InputItem], Field(min_length=1)]
+    instructions: str | None = None
+    max_output_tokens: int | None = Field(None, ge=1)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    stream: bool | None = False
+    tools: list[FileSearch] = Field(default_factory=list, max_length=1)
+    include: list[str] | None = None
+    previous_response_id: str | None = None
+    store: bool | None = None
+    background: bool | None = None
+    reasoning: Any = None
+    text: Any = None
+    tool_choice: Label = None
+    truncation: Literal["auto", "disabled"] | None = None
+    metadata: Metadata | None = None
+    parallel_tool_calls: Label = None
+    service_tier: Label = None
+    user: Label = None
+    safety_identifier: Label = None
+    prompt_cache_key: Label = None
+    stream_options: Label = None
+
+    @property
+    def sampling(self) -> Sampling | None:
+        if not self.temperature and (self.temperature == 0 or self.top_p in (None, 1)):
+            return None
+        return Sampling(
+            1.0 if self.temperature is None else self.temperature,
+            1.0 if self.top_p is None else self.top_p,
+        )
+
+
+class SearchRequest(Request):
+    query: str | list[str]
+    max_num_results: int = Field(10, ge=1, le=50)
+    filters: Any = None
+    ranking_options: Any = None
+    rewrite_query: bool | None = False
