@@ -16,14 +16,18 @@ import typer
 from rich.markup import escape
 
 from pericia import answer as answering
-from pericia import dataset, embedders, index, models, registry
+from pericia import dataset, embedders, index, lookup, models, registry
+from pericia import export as exporting
+from pericia import plan as planning
 from pericia.config import Config, load_config, parse_config, render_config
 from pericia.errors import ConfigError, NotFoundError, PericiaError
 from pericia.evaluate import report as reporting
 from pericia.evaluate import run as running
+from pericia.evaluate.collect import held_out_chats, train_all
 from pericia.evaluate.records import latest_run
 from pericia.machine import hub_answers, look_at_machine, propose_model
 from pericia.terminal import (
+    Asker,
     answer_block,
     answer_json,
     arms_table,
@@ -49,6 +53,7 @@ app = typer.Typer(
 
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The config file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
+ConfigPath = Annotated[Path | None, typer.Argument(help="The config file.")]
 CONFIG = Path("pericia.yaml")
 EXAMPLE = Path(__file__).parent.parent / "examples" / "ostermill"
 DEMO_QUESTIONS = (
@@ -109,7 +114,7 @@ def init(
     machine = look_at_machine()
     proposal = propose_model(machine, hub_answers())
     notes.print(f"This machine: {machine}.")
-    ask = _Asker(quiet=yes or not sys.stdin.isatty())
+    ask = Asker(quiet=yes or not sys.stdin.isatty())
     chosen: dict[str, Any] = {
         "name": ask("Name of the expert", name, config_file.resolve().parent.name),
         "documents": documents or ask("Folder with the documents", None, "documents").split(),
@@ -222,9 +227,44 @@ def check(
     raise typer.Exit(2 if report.num_errors else 0)
 
 
+@app.command(name="plan")
+def foresee(
+    model: Annotated[str, typer.Argument(help="A model's name, folder or hub name.")],
+    method: Annotated[str, typer.Option(help="lora, qlora or full.")] = "lora",
+    gpu_memory_gb: Annotated[
+        float | None, typer.Option(help="Of one card; else this machine.")
+    ] = None,
+    context: Annotated[int, typer.Option(help="Tokens of one example.")] = 1024,
+    as_json: AsJson = False,
+) -> None:
+    """Foresee memory, cards and time of a training, without weights or GPU.
+
+    Example: pericia plan microsoft/Phi-3-mini-4k-instruct --method qlora --gpu-memory-gb 8
+    """
+    foreseen = planning.plan(
+        model, method=method, gpu_memory_gb=gpu_memory_gb, context_tokens=context
+    )
+    _out(as_json, asdict(foreseen), [escape(line) for line in foreseen.lines])
+
+
+@app.command()
+def train(
+    config_path: ConfigPath = None, config_file: ConfigFile = CONFIG, as_json: AsJson = False
+) -> None:
+    """Train the adapters: one that answers alone, one that reads passages, if there are documents.
+
+    Example: pericia train pericia.yaml
+    """
+    config, workspace = _open(config_path or config_file)
+    with bars() as shown:
+        trained = train_all(config, workspace, shown.show_event)
+    lines = [f"[bold]{a.id}[/]  {a.kind} of {escape(a.base)}\n  {escape(a.path)}" for a in trained]
+    _out(as_json, {"adapters": [asdict(adapter) for adapter in trained]}, lines)
+
+
 @app.command()
 def run(
-    config_path: Annotated[Path | None, typer.Argument(help="The config file.")] = None,
+    config_path: ConfigPath = None,
     config_file: ConfigFile = CONFIG,
     as_json: AsJson = False,
 ) -> None:
@@ -234,9 +274,7 @@ def run(
     """
     config, workspace = _open(config_path or config_file)
     with bars() as shown:
-        result = running.run(
-            config, workspace, on_event=lambda e: shown.show(e.stage, e.message, e.done, e.total)
-        )
+        result = running.run(config, workspace, on_event=shown.show_event)
     _show_report(result.report, result.html, as_json)
 
 
@@ -271,6 +309,47 @@ def list_models(config_file: ConfigFile = CONFIG, as_json: AsJson = False) -> No
     lines = [f"{name}  [dim]comes along[/]" for name in sorted(models.MODELS)]
     lines += [f"{a.id}  [dim]{a.kind} of {escape(a.base)}[/]" for a in adapters]
     _out(as_json, value, lines)
+
+
+@app.command(name="export")
+def export_adapter(
+    adapter: Annotated[str, typer.Argument(help="An adapter's id, see: pericia models.")],
+    target: Annotated[str, typer.Option("--to", help="merged, gguf or ollama.")],
+    folder: Annotated[Path, typer.Option("--folder", help="Where it goes.")],
+    config_file: ConfigFile = CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Write an adapter as a model of its own, and prove on held-out questions that it answers the same.
+
+    Example: pericia export fine_tuned-3f2a --to merged --folder out
+    """
+    config, workspace = _open(config_file)
+    prompts = held_out_chats(config, workspace)
+    known = registry.find_adapter(workspace.adapters, adapter)
+    written = exporting.export(
+        known, target, folder, prompts, on_step=lambda step: notes.print(f"[dim]{escape(step)}[/]")
+    )
+    verdict = "[red]failed the parity gate[/]" if written.failed else "passed the parity gate"
+    _out(as_json, asdict(written), [f"{escape(written.path)} {verdict}"])
+    raise typer.Exit(1 if written.failed else 0)
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="Port.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="Address; another than loopback needs a key.")
+    ] = "127.0.0.1",
+    config_file: ConfigFile = CONFIG,
+) -> None:
+    """Serve the arms as models behind OpenAI's API at /v1.
+
+    Example: pericia serve --port 8000
+    """
+    config, workspace = _open(config_file, config_needed=False)
+    lookup.load_object({"app": "pericia.server.app:serve"}, "app", "server")(
+        config, workspace, port, host
+    )
 
 
 @app.command()
@@ -321,15 +400,3 @@ def _show_report(report: Report, html: Path, as_json: bool) -> None:
         f"Report: {escape(str(html))}",
     ]
     _out(as_json, reporting.report_json(report, html), shown)
-
-
-class _Asker:
-    """Asks on the terminal, or takes the default where nobody sits there."""
-
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
-
-    def __call__(self, question: str, given: str | None, default: str) -> str:
-        if given is not None or self.quiet:
-            return default if given is None else given
-        return str(typer.prompt(question, default=default, show_default=bool(default), err=True))

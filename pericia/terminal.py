@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
+import typer
 from rich import box
 from rich.console import Console, Group
 from rich.markup import escape
@@ -13,6 +14,7 @@ from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from pericia.evaluate.collect import Event
 from pericia.index import SyncReport
 from pericia.types import Answer, Finding, Report
 
@@ -39,6 +41,10 @@ class Bars:
         note = escape(message if len(message) <= 48 else message[:47] + "…")
         self._progress.update(self._tasks[stage], completed=done, total=total, note=note)
 
+    def show_event(self, event: Event) -> None:
+        """Show an event of a run."""
+        self.show(event.stage, event.message, event.done, event.total)
+
 
 @contextmanager
 def bars() -> Iterator[Bars]:
@@ -52,6 +58,18 @@ def bars() -> Iterator[Bars]:
     )
     with Progress(*columns, console=notes, disable=not sys.stderr.isatty()) as progress:
         yield Bars(progress)
+
+
+class Asker:
+    """Asks on the terminal, or takes the default where nobody sits there."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+
+    def __call__(self, question: str, given: str | None, default: str) -> str:
+        if given is not None or self.quiet:
+            return default if given is None else given
+        return str(typer.prompt(question, default=default, show_default=bool(default), err=True))
 
 
 def sync_lines(report: SyncReport) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """River 3: questions -> arms -> scores -> statistics -> report -> recommendation.
 
-    read         held-out questions; how small a difference they can show    questions, stats
-    collect      examples, checked against the questions for leaks           dataset
-    train        one adapter closed book, one with passages                  train
+    read         held-out questions; how small a difference they can show    collect, stats
+    collect      examples, checked against the questions for leaks           collect
+    train        one adapter closed book, one with passages                  collect
     retrieve     the passages of each question, once for all arms            answer
     ask          every arm, question by question, a row each                 arms, scores, records
     report       means, intervals, verdicts, the advice, three files         report, recommend
@@ -17,11 +17,15 @@ from pathlib import Path
 from time import perf_counter
 
 from pericia.config import Config
-from pericia.dataset import leaks, make_dataset, read_examples, stop_at_errors
 from pericia.errors import ConfigError
 from pericia.evaluate.arms import ARMS, Bench, Request, runnable_arms
+from pericia.evaluate.collect import (
+    Event,
+    collect_examples,
+    collect_questions,
+    train_adapters,
+)
 from pericia.evaluate.identity import describe, facts_of_adapter, identify
-from pericia.evaluate.questions import read_questions
 from pericia.evaluate.records import (
     RunRecord,
     answers_of_other_runs,
@@ -32,34 +36,20 @@ from pericia.evaluate.records import (
     write_record,
 )
 from pericia.evaluate.report import recompute, write_report
-from pericia.evaluate.scores import SCORES, Attempt, outcome, score_answer
+from pericia.evaluate.scores import Attempt, outcome, score_answer
 from pericia.evaluate.stats import detectable_in_words
 from pericia.evaluate.tools import Tools, open_tools
-from pericia.lookup import unknown_name
 from pericia.prompts import REFUSAL
-from pericia.train import Kind
 from pericia.types import (
     Adapter,
     Answer,
     Context,
     Dataset,
-    Finding,
     Question,
     Report,
     Row,
-    TrainEvent,
 )
 from pericia.workspace import Workspace, lock, sha256_of
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A line of progress; `total` is 0 where the end is not known."""
-
-    stage: str
-    message: str
-    done: int = 0
-    total: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +85,8 @@ def run(
         config, workspace, lambda m, d, t: tell(Event("documents", m, d, t))
     )
     with lock(workspace.runs, "run"):
-        questions = _questions(config, workspace, tools)
-        dataset, findings = _examples(config, workspace, questions)
+        questions = collect_questions(config, workspace, tools.sources)
+        dataset, findings = collect_examples(config, workspace, questions)
         arms, left_out = _arms(config, tools, dataset)
         num_pairs = len(arms) * (len(arms) - 1) // 2
         families = [question.family for question in questions]
@@ -114,7 +104,7 @@ def run(
         record = RunRecord(folder.name, config.model_dump(mode="json"), questions, arms, facts)
         num_new = 0
         if missing:
-            adapters = _train(arms, dataset, tools, tell)
+            adapters = train_adapters(arms, dataset, tools, tell)
             record.facts["adapters"] = {kind: facts_of_adapter(a) for kind, a in adapters.items()}
             write_record(folder, record)
             contexts = _retrieve(arms, questions, tools, tell)
@@ -122,11 +112,7 @@ def run(
             earlier = answers_of_other_runs(workspace.runs, but=folder)
             num_new = _ask_all(missing, bench, tools, config, earlier, folder, tell)
         else:
-            tell(
-                Event(
-                    "answers", f"Nothing has changed since run {folder.name}.", len(rows), len(rows)
-                )
-            )
+            tell(Event("answers", f"Nothing has changed since run {folder.name}."))
             write_record(folder, record)
         report = recompute(folder)
         write_report(report, folder)
@@ -134,41 +120,7 @@ def run(
     return RunResult(report, folder, num_new, len(missing) - num_new, len(rows))
 
 
-# --- read and collect ------------------------------------------------------------------------------------
-
-
-def _questions(config: Config, workspace: Workspace, tools: Tools) -> tuple[Question, ...]:
-    if config.questions is None:
-        raise ConfigError(
-            "No questions are configured (key 'questions'), so nothing can be measured.",
-            hint='Name a JSONL file: {"id": "q1", "question": "…", "answers": ["…"], "sources": ["…"]}',
-        )
-    score = config.evaluate.score
-    if score not in SCORES:
-        raise unknown_name("score (key evaluate.score)", score, SCORES)
-    if not SCORES[score].may_decide:
-        able = ", ".join(name for name, kind in SCORES.items() if kind.may_decide)
-        raise ConfigError(
-            f"evaluate.score is '{score}', which does not apply to every answer.",
-            hint=f"A score that decides is one of: {able}.",
-        )
-    return read_questions(workspace.resolve(config.questions), tools.sources or None)
-
-
-def _examples(
-    config: Config, workspace: Workspace, questions: tuple[Question, ...]
-) -> tuple[Dataset | None, tuple[Finding, ...]]:
-    """Return the data set, None without examples, and its findings; a leak stops the run before it begins."""
-    if config.examples is None:
-        return None, ()
-    path = workspace.resolve(config.examples)
-    examples, findings = read_examples(path)
-    stop_at_errors(findings, config.examples)
-    dataset = make_dataset(
-        examples, validation_share=config.train.validation_share, seed=config.train.seed
-    )
-    stop_at_errors(leaks(dataset, questions), config.examples)
-    return dataset, (*findings, *dataset.findings)
+# --- choose, retrieve, ask -------------------------------------------------------------------------------
 
 
 def _arms(
@@ -185,26 +137,6 @@ def _arms(
         reasons = "\n".join(f"{arm}: {reason}" for arm, reason in left_out.items())
         raise ConfigError(f"No arm can run.\n{reasons}", hint="Configure documents or examples.")
     return arms, left_out
-
-
-# --- train, retrieve, ask --------------------------------------------------------------------------------
-
-
-def _train(
-    arms: tuple[str, ...], dataset: Dataset | None, tools: Tools, tell: Callable[[Event], None]
-) -> dict[str, Adapter]:
-    adapters: dict[str, Adapter] = {}
-    kinds: tuple[Kind, ...] = ("fine_tuned", "rag_fine_tuned")
-    for kind in (kind for kind in kinds if kind in arms):
-        assert dataset is not None, "tuned arms are left out without examples"
-
-        def on_step(event: TrainEvent, kind: Kind = kind) -> None:
-            loss = "" if event.loss is None else f", loss {event.loss:.3f}"
-            tell(Event("train", f"{kind}{loss}", event.step, event.num_steps))
-
-        tell(Event("train", kind))
-        adapters[kind] = tools.train(dataset, kind, on_step)
-    return adapters
 
 
 def _retrieve(
