@@ -1,0 +1,117 @@
+"""What a run works on: held-out questions, examples that give none of them away, and the adapters trained on them."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from pericia.config import Config
+from pericia.dataset import leaks, make_dataset, read_examples, stop_at_errors
+from pericia.errors import ConfigError
+from pericia.evaluate.questions import read_questions
+from pericia.evaluate.scores import SCORES
+from pericia.evaluate.tools import Tools, open_tools
+from pericia.lookup import unknown_name
+from pericia.prompts import closed_book_prompt
+from pericia.train import Kind
+from pericia.types import Adapter, Dataset, Finding, Message, Question, TrainEvent
+from pericia.workspace import Workspace
+
+KINDS: tuple[Kind, ...] = ("fine_tuned", "rag_fine_tuned")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A line of progress; `total` is 0 where the end is not known."""
+
+    stage: str
+    message: str
+    done: int = 0
+    total: int = 0
+
+
+def collect_questions(
+    config: Config, workspace: Workspace, sources: Collection[str]
+) -> tuple[Question, ...]:
+    """Return the held-out questions of a config whose deciding score exists; `sources` are the documents there are.
+
+    Raises:
+        ConfigError: no questions, or a score that cannot decide. InputError: as `read_questions`.
+    """
+    if config.questions is None:
+        raise ConfigError(
+            "No questions are configured (key 'questions'), so nothing can be measured.",
+            hint='Name a JSONL file: {"id": "q1", "question": "…", "answers": ["…"], "sources": ["…"]}',
+        )
+    score = config.evaluate.score
+    if score not in SCORES:
+        raise unknown_name("score (key evaluate.score)", score, SCORES)
+    if not SCORES[score].may_decide:
+        able = ", ".join(name for name, kind in SCORES.items() if kind.may_decide)
+        raise ConfigError(
+            f"evaluate.score is '{score}', which does not apply to every answer.",
+            hint=f"A score that decides is one of: {able}.",
+        )
+    return read_questions(workspace.resolve(config.questions), sources or None)
+
+
+def collect_examples(
+    config: Config, workspace: Workspace, questions: Sequence[Question]
+) -> tuple[Dataset | None, tuple[Finding, ...]]:
+    """Return the data set, None without examples, and its findings; a leak stops the run before it begins."""
+    if config.examples is None:
+        return None, ()
+    path = workspace.resolve(config.examples)
+    examples, findings = read_examples(path)
+    stop_at_errors(findings, config.examples)
+    dataset = make_dataset(
+        examples, validation_share=config.train.validation_share, seed=config.train.seed
+    )
+    stop_at_errors(leaks(dataset, questions), config.examples)
+    return dataset, (*findings, *dataset.findings)
+
+
+def train_adapters(
+    arms: Collection[str], dataset: Dataset | None, tools: Tools, tell: Callable[[Event], None]
+) -> dict[str, Adapter]:
+    """Return the adapters that the arms need by kind, trained now unless they are there already."""
+    adapters: dict[str, Adapter] = {}
+    for kind in (kind for kind in KINDS if kind in arms):
+        assert dataset is not None, "tuned arms are left out without examples"
+
+        def on_step(event: TrainEvent, kind: Kind = kind) -> None:
+            loss = "" if event.loss is None else f", loss {event.loss:.3f}"
+            tell(Event("train", f"{kind}{loss}", event.step, event.num_steps))
+
+        tell(Event("train", kind))
+        adapters[kind] = tools.train(dataset, kind, on_step)
+    return adapters
+
+
+def train_all(
+    config: Config, workspace: Workspace, on_event: Callable[[Event], None]
+) -> tuple[Adapter, ...]:
+    """Return the adapters of a config: one that answers alone and, where there are documents, one that reads.
+
+    Raises:
+        ConfigError: no examples, or a model that cannot be tuned. Else as `open_tools` and `train.train`.
+    """
+    tools = open_tools(config, workspace, lambda m, d, t: on_event(Event("documents", m, d, t)))
+    if not tools.is_tunable:
+        raise ConfigError(
+            f"'{config.model}' cannot be fine-tuned here.", hint="Set the key 'model'."
+        )
+    questions = collect_questions(config, workspace, tools.sources) if config.questions else ()
+    dataset, _ = collect_examples(config, workspace, questions)
+    if dataset is None:
+        raise ConfigError(
+            "No examples are configured (key 'examples'), so there is nothing to learn from.",
+            hint='Name a JSONL file: {"messages": [{"role": "user", …}, {"role": "assistant", …}]}',
+        )
+    return tuple(
+        train_adapters(KINDS if tools.sources else KINDS[:1], dataset, tools, on_event).values()
+    )
+
+
+def held_out_chats(config: Config, workspace: Workspace) -> list[tuple[Message, ...]]:
+    """Return the held-out questions as chats up to the answer, which an export is compared on."""
+    questions = collect_questions(config, workspace, ())
+    return [closed_book_prompt(q.text, config.instruction).messages for q in questions]
