@@ -4,7 +4,7 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test format clean
+.PHONY: demo test slow format clean
 
 demo: .venv/installed
 	$(BIN)/pericia demo
@@ -14,7 +14,10 @@ test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --config importlinter.toml
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+
+slow: .venv/installed
+	$(BIN)/pytest -m slow
 
 format: .venv/installed
 	$(BIN)/ruff format .
