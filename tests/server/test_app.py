@@ -25,7 +25,7 @@ def test_start_loads_no_heavy_library() -> None:
 def test_models_are_listed_and_retrieved(start: Start) -> None:
     client = start(model=None).openai()
     listed = [model.id for model in client.models.list()]
-    assert listed[:2] == ["pumps", "fake-base"]
+    assert listed[:3] == ["pumps", "pumps:prompt", "fake-base"]
     one = client.models.retrieve("fake-base")
     assert (one.object, one.owned_by) == ("model", "pericia")
     with pytest.raises(openai.NotFoundError):
