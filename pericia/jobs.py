@@ -470,6 +470,8 @@ def _made(kind: type[Any], row: Any) -> Any:
 def _set_up_sqlite(connection: Any, _: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")  # readers do not wait for the writer
-    cursor.execute("PRAGMA synchronous=NORMAL")  # safe against any kill; FULL waits for the disk at every step
+    cursor.execute(
+        "PRAGMA synchronous=NORMAL"
+    )  # safe against any kill; FULL waits for the disk at every step
     cursor.execute("PRAGMA busy_timeout=10000")
     cursor.close()
