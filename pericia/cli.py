@@ -7,7 +7,6 @@ nothing else; progress and messages go to stderr.
 import json
 import signal
 import sys
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,25 +20,23 @@ from pericia import export as exporting
 from pericia import plan as planning
 from pericia.config import Config, load_config, parse_config, render_config
 from pericia.errors import ConfigError, NotFoundError, PericiaError
-from pericia.evaluate import report as reporting
 from pericia.evaluate import run as running
 from pericia.evaluate.collect import held_out_chats, train_all
 from pericia.evaluate.records import latest_run
+from pericia.evaluate.report import recompute, report_json, write_report
 from pericia.machine import hub_answers, look_at_machine, propose_model
 from pericia.terminal import (
     Asker,
     answer_block,
     answer_json,
-    arms_table,
     bars,
     finding_lines,
     notes,
-    pairs_table,
-    recommendation_lines,
+    report_blocks,
     screen,
+    show,
     sync_lines,
 )
-from pericia.types import Report
 from pericia.verify import verify as prove
 from pericia.workspace import Workspace, write_atomic
 
@@ -163,7 +160,7 @@ def add(
             embedder=embedder,
             settings=config.retrieval,
         )
-        _out(as_json, {"faults": faults}, faults or ["Files, chunks, vectors and words agree."])
+        show(as_json, {"faults": faults}, faults or ["Files, chunks, vectors and words agree."])
         raise typer.Exit(1 if faults else 0)
     with bars() as shown:
         report = index.sync(
@@ -175,7 +172,7 @@ def add(
             root=workspace.root,
             on_event=lambda e: shown.show("read", e.source, e.done, e.num_files),
         )
-    _out(as_json, asdict(report), sync_lines(report))
+    show(as_json, asdict(report), sync_lines(report))
 
 
 @app.command()
@@ -200,7 +197,7 @@ def ask(
         instruction=config.instruction,
         max_new_tokens=config.evaluate.max_new_tokens,
     )
-    _out(as_json, answer_json(reply), [answer_block(reply)])
+    show(as_json, answer_json(reply), [answer_block(reply)])
 
 
 @app.command()
@@ -219,7 +216,7 @@ def check(
         f"{report.num_errors} errors; {report.epochs} epochs by OpenAI's rule"
         + (f"; median {report.median_tokens:.0f} tokens" if report.tokens else "")
     ]
-    _out(
+    show(
         as_json,
         asdict(report) | {"num_errors": report.num_errors},
         [*lines, *finding_lines(report.findings)],
@@ -244,7 +241,7 @@ def foresee(
     foreseen = planning.plan(
         model, method=method, gpu_memory_gb=gpu_memory_gb, context_tokens=context
     )
-    _out(as_json, asdict(foreseen), [escape(line) for line in foreseen.lines])
+    show(as_json, asdict(foreseen), [escape(line) for line in foreseen.lines])
 
 
 @app.command()
@@ -259,7 +256,7 @@ def train(
     with bars() as shown:
         trained = train_all(config, workspace, shown.show_event)
     lines = [f"[bold]{a.id}[/]  {a.kind} of {escape(a.base)}\n  {escape(a.path)}" for a in trained]
-    _out(as_json, {"adapters": [asdict(adapter) for adapter in trained]}, lines)
+    show(as_json, {"adapters": [asdict(adapter) for adapter in trained]}, lines)
 
 
 @app.command()
@@ -275,7 +272,9 @@ def run(
     config, workspace = _open(config_path or config_file)
     with bars() as shown:
         result = running.run(config, workspace, on_event=shown.show_event)
-    _show_report(result.report, result.html, as_json)
+    show(
+        as_json, report_json(result.report, result.html), report_blocks(result.report, result.html)
+    )
 
 
 @app.command()
@@ -292,9 +291,10 @@ def recommend(
     """
     _, workspace = _open(config_file)
     folder = workspace.runs / run_id if run_id else latest_run(workspace.runs)
-    report = reporting.recompute(folder)
-    reporting.write_report(report, folder)
-    _show_report(report, folder / "report.html", as_json)
+    report = recompute(folder)
+    write_report(report, folder)
+    html = folder / "report.html"
+    show(as_json, report_json(report, html), report_blocks(report, html))
 
 
 @app.command(name="models")
@@ -308,7 +308,7 @@ def list_models(config_file: ConfigFile = CONFIG, as_json: AsJson = False) -> No
     value = {"models": sorted(models.MODELS), "adapters": [asdict(adapter) for adapter in adapters]}
     lines = [f"{name}  [dim]comes along[/]" for name in sorted(models.MODELS)]
     lines += [f"{a.id}  [dim]{a.kind} of {escape(a.base)}[/]" for a in adapters]
-    _out(as_json, value, lines)
+    show(as_json, value, lines)
 
 
 @app.command(name="export")
@@ -330,7 +330,7 @@ def export_adapter(
         known, target, folder, prompts, on_step=lambda step: notes.print(f"[dim]{escape(step)}[/]")
     )
     verdict = "[red]failed the parity gate[/]" if written.failed else "passed the parity gate"
-    _out(as_json, asdict(written), [f"{escape(written.path)} {verdict}"])
+    show(as_json, asdict(written), [f"{escape(written.path)} {verdict}"])
     raise typer.Exit(1 if written.failed else 0)
 
 
@@ -379,24 +379,3 @@ def _open(config_file: Path, *, config_needed: bool = True) -> tuple[Config, Wor
     exists = config_file.exists() or config_needed or config_file != CONFIG
     config = load_config(config_file) if exists else Config()
     return config, Workspace(config_file.resolve().parent)
-
-
-def _out(as_json: bool, value: Any, lines: Iterable[Any]) -> None:
-    if as_json:
-        print(json.dumps(value, ensure_ascii=False, default=str))
-        return
-    for line in lines:
-        screen.print(line, soft_wrap=isinstance(line, str))
-
-
-def _show_report(report: Report, html: Path, as_json: bool) -> None:
-    shown = [
-        arms_table(report),
-        "",
-        pairs_table(report),
-        "",
-        *recommendation_lines(report),
-        "",
-        f"Report: {escape(str(html))}",
-    ]
-    _out(as_json, reporting.report_json(report, html), shown)

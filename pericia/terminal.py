@@ -1,9 +1,11 @@
 """How results look on a terminal: tables, answers, progress. Nothing here decides anything."""
 
+import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -219,3 +221,20 @@ def finding_lines(findings: tuple[Finding, ...]) -> Iterator[str]:
         yield f"[{colour}]{finding.level}[/] {place}{escape(finding.message)} [dim]{finding.code}[/]"
         if finding.hint:
             yield f"      [dim]{escape(finding.hint)}[/]"
+
+
+def report_blocks(report: Report, html: Path) -> Iterator[Any]:
+    """Yield a run's result: arms, differences, advice, and where the page lies."""
+    yield arms_table(report)
+    yield pairs_table(report)
+    yield from recommendation_lines(report)
+    yield f"\nReport: {escape(str(html))}"
+
+
+def show(as_json: bool, value: Any, blocks: Iterable[Any]) -> None:
+    """Print the value as the one JSON document of stdout, or the blocks for a reader."""
+    if as_json:
+        sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+        return
+    for block in blocks:
+        screen.print(block, soft_wrap=isinstance(block, str))

@@ -133,3 +133,10 @@ def test_check_names_the_line_of_each_fault(
     out = capsys.readouterr().out
     assert "error line 2" in out
     assert "error line 3" in out
+
+
+def test_every_key_is_explained(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "init", "--explain") == 0
+    assert "chunk_tokens: 200  #" in capsys.readouterr().out
