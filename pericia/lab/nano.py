@@ -10,7 +10,6 @@ from rich.console import Console
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor, distributed, set_num_threads
-from torch._C._distributed_c10d import FileStore
 from torch.multiprocessing.spawn import spawn
 
 from pericia.errors import ConflictError
@@ -89,7 +88,8 @@ def teach(rank: int, recipe: Recipe, work: Path, out: Path) -> None:
     """Run one process of a training."""
     set_num_threads(1 if recipe.processes > 1 else 2)
     if recipe.processes > 1:
-        store = FileStore(str(work / "meeting"), recipe.processes)
+        meeting = str(work / "meeting")
+        store = distributed.FileStore(meeting, recipe.processes)  # type: ignore[attr-defined]
         distributed.init_process_group("gloo", store=store, rank=rank, world_size=recipe.processes)
     tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
     console = Console(quiet=rank > 0)
