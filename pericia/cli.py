@@ -99,11 +99,17 @@ def init(
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Ask nothing: flags and defaults.")
     ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Only show every key, explained.")
+    ] = False,
 ) -> None:
     """Write a commented pericia.yaml, with a base model that fits this machine.
 
     Example: pericia init --name pumps --documents manuals --yes
     """
+    if explain:
+        print(render_config({}), end="")
+        return
     if config_file.exists():
         raise ConfigError(
             f"'{config_file}' exists already.", hint="Edit it, or give another --config."
