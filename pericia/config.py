@@ -68,7 +68,8 @@ class RetrievalConfig(Section):
     )
     language: str = knob("auto", "the stop words and stems: en, es, pt, bg, or auto per document")
     lexical_unit: Literal["auto", "surface", "stem", "grams"] = knob(
-        "auto", "words, stems or 4-grams as the lexical leg compares them; auto is the language's best"
+        "auto",
+        "words, stems or 4-grams as the lexical leg compares them; auto is the language's best",
     )
     refuse_below: float = knob(
         0.25,
@@ -147,7 +148,11 @@ class UseConfig(Section):
     )
     citations_required: bool = knob(False, "true leaves only arms that name their sources")
     good_enough: float = knob(
-        0.3, "an expert below this helps nobody, so no arm is advised", unit="of the score", ge=0, le=1
+        0.3,
+        "an expert below this helps nobody, so no arm is advised",
+        unit="of the score",
+        ge=0,
+        le=1,
     )
     latency_limit_ms: float | None = knob(None, "slower arms are dropped", unit="ms, median", gt=0)
     requests_per_month: int = knob(1000, "spreads the one-off costs", ge=1)

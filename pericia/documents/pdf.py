@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pdfplumber
 import pypdf
@@ -222,8 +223,8 @@ def _with_hidden_images(path: Path, password: str, numbers: Sequence[int]) -> li
 
 
 def _keeps_image(page: pypdf.PageObject) -> bool:
-    resources = page["/Resources"].get_object() if "/Resources" in page else {}
-    objects = resources["/XObject"].get_object() if "/XObject" in resources else {}
+    resources: Any = page["/Resources"].get_object() if "/Resources" in page else {}
+    objects: Any = resources["/XObject"].get_object() if "/XObject" in resources else {}
     return any(item.get_object().get("/Subtype") == "/Image" for item in objects.values())
 
 

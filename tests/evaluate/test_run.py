@@ -7,8 +7,9 @@ import pytest
 
 from pericia.config import ARM_NAMES
 from pericia.errors import ConfigError, InputError, JobError, NotFoundError
+from pericia.evaluate.collect import Event
 from pericia.evaluate.report import recompute
-from pericia.evaluate.run import Event, run
+from pericia.evaluate.run import run
 from tests.evaluate.bench import NUM_PUMPS, FakeTools, question_of, write_firm, write_lines
 
 NUM_ANSWERS = 5 * (NUM_PUMPS + 2)
