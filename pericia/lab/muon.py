@@ -23,6 +23,9 @@ def orthogonal(batch: Tensor, steps: int = 5) -> Tensor:
     return x
 
 
+DECAY = 0.15  # without it the attention scores grow beyond 80, the softmax saturates and learning stops
+
+
 class Muon:
     """Steps a network's bf16 weights through fp32 masters; `state` and `load` keep it across a restart."""
 
@@ -55,7 +58,7 @@ class Muon:
                 gain = max(1.0, block.shape[0] / block.shape[1]) ** 0.5
                 updates.setdefault(name, []).append(update.float() * gain)
         for name, parts in updates.items():
-            self.masters[name].mul_(1 - self.rate * scale * 0.02)
+            self.masters[name].mul_(1 - self.rate * scale * DECAY)
             self.masters[name].add_(torch.cat(parts), alpha=-self.rate * scale)
         self._adam(scale)
         for name, weight in self.weights.items():
