@@ -23,7 +23,8 @@ def orthogonal(batch: Tensor, steps: int = 5) -> Tensor:
     return x
 
 
-DECAY = 0.15  # without it the attention scores grow beyond 80, the softmax saturates and learning stops
+# Without it attention scores grow beyond 80, the softmax saturates and learning stops.
+DECAY = 0.15
 
 
 class Muon:
