@@ -55,8 +55,8 @@ CONFIG = Path("pericia.yaml")
 EXAMPLE = Path(__file__).parent.parent / "examples" / "ostermill"
 DEMO_QUESTIONS = (
     "At what pressure does PX-20 work?",
-    "Who manages North Yard?",
-    "What is the price of a spaceship?",
+    "What is the cause of F-104?",
+    "Which gearbox does PX-20 have?",
 )
 
 
@@ -188,6 +188,9 @@ def ask(
     model: Annotated[
         str | None, typer.Option(help="Instead of the config's: quote, a folder, a hub name.")
     ] = None,
+    adapter: Annotated[
+        str | None, typer.Option(help="An adapter's id, see: pericia models.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer from the documents, with citations that were checked in the sources.
@@ -202,6 +205,7 @@ def ask(
         models.load(model or config.model),
         instruction=config.instruction,
         max_new_tokens=config.evaluate.max_new_tokens,
+        adapter=Path(registry.find_adapter(workspace.adapters, adapter).path) if adapter else None,
     )
     show(as_json, answer_json(reply), [answer_block(reply)])
 
@@ -372,12 +376,17 @@ def demo(folder: Annotated[Path, typer.Argument(help="The example company.")] = 
         )
     screen.rule("1  Documents become searchable")
     add(config_file=config_file)
-    screen.rule("2  Answers with citations that were checked")
+    screen.rule("2  Five arms on the same held-out questions")
+    run(config_file=config_file)
+    screen.rule("3  Answers with citations that were checked")
+    _, workspace = _open(config_file)
+    kind = recompute(latest_run(workspace.runs)).recommendation.arm
+    trained = [
+        a.id for a in registry.adapters(workspace.adapters) if a.kind == kind != "fine_tuned"
+    ]
     for question in DEMO_QUESTIONS:
         screen.print(f"[cyan]{question}[/]")
-        ask(question, config_file=config_file)
-    screen.rule("3  Five arms on the same held-out questions")
-    run(config_file=config_file)
+        ask(question, config_file=config_file, adapter=trained[-1] if trained else None)
 
 
 def _open(config_file: Path, *, config_needed: bool = True) -> tuple[Config, Workspace]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich import box
 from rich.console import Console, Group
 from rich.markup import escape
 from rich.padding import Padding
@@ -177,14 +176,16 @@ def arms_table(report: Report) -> Table:
 
 def pairs_table(report: Report) -> Table:
     """Return the paired differences with their verdicts; those that show nothing are dim."""
-    columns = ("difference", "95 % interval", "p (Holm)", "verdict")
-    table = _table(f"Paired differences in {report.primary_score}, points", "pair", columns)
+    columns = ("diff.", "95 % interval", "p", "verdict")
+    table = _table(
+        f"Paired differences in {report.primary_score}, points; p adjusted (Holm)", "pair", columns
+    )
     for pair in report.pairs:
         table.add_row(
             f"{pair.a} – {pair.b}",
             f"{100 * pair.difference:+.1f}",
             f"{100 * pair.low:+.1f} to {100 * pair.high:+.1f}",
-            f"{pair.p:.3f}",
+            f"{pair.p:.3f}" if pair.p >= 0.001 else "<0.001",
             pair.verdict,
             style="dim" if pair.verdict == "not distinguishable" else "",
         )
@@ -192,7 +193,7 @@ def pairs_table(report: Report) -> Table:
 
 
 def _table(title: str, first: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
     table.add_column(first, no_wrap=True)
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
@@ -226,7 +227,9 @@ def finding_lines(findings: tuple[Finding, ...]) -> Iterator[str]:
 def report_blocks(report: Report, html: Path) -> Iterator[Any]:
     """Yield a run's result: arms, differences, advice, and where the page lies."""
     yield arms_table(report)
+    yield ""
     yield pairs_table(report)
+    yield ""
     yield from recommendation_lines(report)
     yield f"\nReport: {escape(str(html))}"
 
