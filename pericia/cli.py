@@ -55,6 +55,7 @@ CONFIG = Path("pericia.yaml")
 EXAMPLE = Path(__file__).parent.parent / "examples" / "ostermill"
 DEMO_QUESTIONS = (
     "At what pressure does PX-20 work?",
+    "How often is PX-65 serviced?",
     "What is the cause of F-104?",
     "Which gearbox does PX-20 have?",
 )
@@ -380,13 +381,11 @@ def demo(folder: Annotated[Path, typer.Argument(help="The example company.")] = 
     run(config_file=config_file)
     screen.rule("3  Answers with citations that were checked")
     _, workspace = _open(config_file)
-    kind = recompute(latest_run(workspace.runs)).recommendation.arm
-    trained = [
-        a.id for a in registry.adapters(workspace.adapters) if a.kind == kind != "fine_tuned"
-    ]
+    readers = [a.id for a in registry.adapters(workspace.adapters) if a.kind == "rag_fine_tuned"]
+    screen.print("Asked of the adapter that was trained to read passages.")
     for question in DEMO_QUESTIONS:
         screen.print(f"[cyan]{question}[/]")
-        ask(question, config_file=config_file, adapter=trained[-1] if trained else None)
+        ask(question, config_file=config_file, adapter=readers[-1] if readers else None)
 
 
 def _open(config_file: Path, *, config_needed: bool = True) -> tuple[Config, Workspace]:

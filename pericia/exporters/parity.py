@@ -143,9 +143,7 @@ def _load_reference(base: Path, adapter: Path, quantised: bool) -> Any:
         trust_remote_code=False,
     )
     for module in model.modules():
-        if isinstance(
-            module, Linear4bit
-        ):  # its fast CPU kernel rounds the scales of the weights
+        if isinstance(module, Linear4bit):  # its fast CPU kernel rounds the scales of the weights
             module.support_avx512bf16_for_cpu = False
     with warnings.catch_warnings():  # peft uses an old name of transformers
         warnings.filterwarnings("ignore", ".*gradient_checkpointing. is dep", FutureWarning)
