@@ -6,6 +6,7 @@ One embedder's index is one folder, with the store and `catalogue.json`. A batch
 catalogue, committed to the store, and entered in the catalogue; killed anywhere, the next sync repairs it.
 """
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -68,6 +69,9 @@ class _Work:
     path: Path
     source: str
     sha256: str
+    stat: (
+        os.stat_result
+    )  # from before it was read: a file that changes meanwhile differs from it at the next sync
     old: Entered | None
     moved_from: str = ""
 
@@ -209,7 +213,7 @@ def _changed(
         if old and is_current and old.sha256 == digest:
             continue
         moved_from = "" if old else gone.pop(digest, "")
-        work.append(_Work(path, source, digest, known.get(moved_from) or old, moved_from))
+        work.append(_Work(path, source, digest, stat, known.get(moved_from) or old, moved_from))
     return work
 
 
@@ -281,13 +285,12 @@ def _commit(
         ]
     store.replace(entries)
     for item, document, made in batch:
-        stat = item.path.stat()
         outcome.changes.append("moved" if item.moved_from else "changed" if item.old else "added")
         outcome.files.pop(item.moved_from, None)
         outcome.files[item.source] = Entered(
             path=str(item.path.resolve()),
-            size=stat.st_size,
-            mtime_ns=stat.st_mtime_ns,
+            size=item.stat.st_size,
+            mtime_ns=item.stat.st_mtime_ns,
             sha256=document.sha256,
             document_id=document.id,
             num_chunks=len(made),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pericia import index, stores
-from pericia.catalogue import read_catalogue
+from pericia.catalogue import read_catalogue, write_catalogue
 from pericia.config import RetrievalConfig
 from pericia.embedders import Vectors
 from pericia.errors import ConflictError, InputError, NotFoundError
@@ -97,6 +97,18 @@ def test_a_file_that_breaks_keeps_its_old_version_and_says_so(docs: Path) -> Non
     assert report.removed == 0
 
 
+def test_a_file_edited_while_it_is_indexed_is_read_again(docs: Path) -> None:
+    class EditingEmbedder(CountingEmbedder):
+        def embed_passages(self, texts: Sequence[str]) -> Vectors:
+            (docs / "pump.txt").write_text("The pump holds 77 bar now.\n", encoding="utf-8")
+            return super().embed_passages(texts)
+
+    run(docs, EditingEmbedder())
+    assert found(docs, "77") == []
+    assert run(docs).changed == 1
+    assert found(docs, "77") == ["pump.txt"]
+
+
 def test_another_path_adds_to_the_index(docs: Path) -> None:
     run(docs)
     other = docs.parent / "other"
@@ -129,7 +141,7 @@ def test_a_sync_that_dies_between_store_and_catalogue_is_repaired(
     run(docs)
     (docs / "pump.txt").write_text("The pump holds 43 bar.", encoding="utf-8")
     (docs / "new.txt").write_text("A new pump was added.", encoding="utf-8")
-    write = index.write_catalogue
+    write = write_catalogue
     calls = []
 
     def die_at_the_second(folder: Path, content: Any) -> None:
