@@ -70,9 +70,9 @@ def main() -> None:
         if "--json" in sys.argv:
             fault = {"message": error.message, "hint": error.hint, "param": error.param}
             print(json.dumps({"error": fault | {"code": error.code}}, ensure_ascii=False))
-        notes.print(f"[bold red]Error:[/] {escape(error.message)}")
+        notes.print(f"[bold red]Error:[/] {escape(error.message)}", soft_wrap=True)
         if error.hint:
-            notes.print(escape(error.hint))
+            notes.print(escape(error.hint), soft_wrap=True)
         sys.exit(error.exit_code)
 
 
