@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub  # light: it imports its parts when they are first used
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from pericia.errors import ModelError, NotFoundError
 from pericia.workspace import sha256_of, sha256_of_file
@@ -127,7 +126,12 @@ def _fetched(name: str) -> Path:
     patterns = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
     try:
         folder = huggingface_hub.snapshot_download(name, allow_patterns=patterns)
-    except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError, OSError) as error:
+    except (
+        huggingface_hub.errors.LocalEntryNotFoundError,
+        huggingface_hub.errors.HFValidationError,
+        huggingface_hub.errors.HfHubHTTPError,
+        OSError,
+    ) as error:
         reason = str(error).strip().split("\n")[0]
         raise NotFoundError(
             f"There is no model folder '{name}', and the hub did not give one: {reason}",

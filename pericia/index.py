@@ -61,6 +61,10 @@ class SyncReport:
     notes: tuple[tuple[str, str], ...] = ()
     fault: str = ""  # of the store's own maintenance; searching goes on
 
+    @property
+    def has_changed(self) -> bool:
+        return bool(self.added or self.changed or self.moved or self.removed)
+
 
 @dataclass(frozen=True, slots=True)
 class _Work:

@@ -105,6 +105,11 @@ def write_legs(folder: Path, scores: LegScores) -> None:
     write_json(folder / "legs.json", asdict(scores))
 
 
+def has_legs(folder: Path) -> bool:
+    """Return whether a choice is kept in an index folder."""
+    return (folder / "legs.json").exists()
+
+
 def read_legs(folder: Path) -> Legs:
     """Return the choice kept in an index folder; without one, both legs are fused."""
     path = folder / "legs.json"

@@ -9,13 +9,16 @@ from pericia import answer, embedders, models, train
 from pericia.bases import base_folder, base_sha256
 from pericia.catalogue import Catalogue
 from pericia.config import Config
+from pericia.dataset import read_examples
 from pericia.errors import InputError
-from pericia.index import sync
+from pericia.index import index_folder, sync
 from pericia.models import Model
 from pericia.prompts import open_book_prompt
+from pericia.retrieve import choose_legs, has_legs, write_legs
 from pericia.types import Adapter, Answer, Context, Dataset, Prompt, TrainEvent
 from pericia.workspace import Workspace, sha256_of
 
+LEG_QUESTIONS = 100  # enough to tell the legs apart, and a few seconds to ask
 UNTUNABLE = ("quote", "openai:", "azure:", "http:", "https:")
 
 
@@ -97,16 +100,41 @@ def _library(
 ) -> answer.Library | None:
     if not config.documents:
         return None
-    sync(
+    embedder = embedders.load(config.embedder)
+    done = sync(
         [workspace.resolve(path) for path in config.documents],
         folder=workspace.index,
         store_name=config.store,
-        embedder=embedders.load(config.embedder),
+        embedder=embedder,
         settings=config.retrieval,
         root=workspace.root,
         on_event=lambda event: on_file(event.source, event.done, event.num_files),
     )
+    library = answer.open_library(workspace, config)
+    own = index_folder(workspace.index, embedder.name)
+    if config.retrieval.legs != "auto" or (not done.has_changed and has_legs(own)):
+        return library
+    labelled = _labelled(config, workspace)
+    language = answer.question_language(" ".join(question for question, _ in labelled), library)
+    scores = choose_legs(
+        labelled,
+        store=library.store,
+        embedder=embedder,
+        settings=config.retrieval,
+        language=language,
+    )
+    write_legs(own, scores)
+    on_file(f"searching by the {scores.chosen} leg, chosen on {len(labelled)} examples", 0, 0)
     return answer.open_library(workspace, config)
+
+
+def _labelled(config: Config, workspace: Workspace) -> list[tuple[str, list[str]]]:
+    """Return questions of the training examples with their documents; never a held-out one."""
+    if config.examples is None:
+        return []
+    examples, _ = read_examples(workspace.resolve(config.examples))
+    named = [(example.question, [example.source]) for example in examples if example.source]
+    return named[:: max(1, len(named) // LEG_QUESTIONS)][:LEG_QUESTIONS]
 
 
 def _model_identity(name: str) -> str:

@@ -1,0 +1,33 @@
+"""The legs of the search are chosen by themselves: on training examples, once for each state of the index."""
+
+import json
+from pathlib import Path
+
+from pericia.config import parse_config
+from pericia.evaluate.tools import open_tools
+from pericia.workspace import Workspace
+
+
+def test_legs_are_chosen_on_examples_once_and_again_after_a_change(tmp_path: Path) -> None:
+    (tmp_path / "documents").mkdir()
+    for name, bar in (("px-20", 24), ("px-40", 42)):
+        text = f"The operating pressure of {name} is {bar} bar.\n"
+        (tmp_path / "documents" / f"{name}.txt").write_text(text, encoding="utf-8")
+    turns = [
+        {"role": "user", "content": "At what pressure does px-40 work?"},
+        {"role": "assistant", "content": "42 bar"},
+    ]
+    example = {"messages": turns, "source": "documents/px-40.txt"}
+    (tmp_path / "examples.jsonl").write_text(json.dumps(example) + "\n", encoding="utf-8")
+    data = {"documents": ["documents"], "examples": "examples.jsonl", "model": "quote"}
+    config, workspace = parse_config(data, "test"), Workspace(tmp_path)
+
+    def said() -> list[str]:
+        lines: list[str] = []
+        open_tools(config, workspace, lambda message, *_: lines.append(message))
+        return [line for line in lines if "chosen on" in line]
+
+    assert len(said()) == 1
+    assert said() == []
+    (tmp_path / "documents" / "new.txt").write_text("A new pump has come.\n", encoding="utf-8")
+    assert len(said()) == 1
