@@ -115,6 +115,8 @@ def _library(
     if config.retrieval.legs != "auto" or (not done.has_changed and has_legs(own)):
         return library
     labelled = _labelled(config, workspace)
+    if not labelled:
+        return library
     language = answer.question_language(" ".join(question for question, _ in labelled), library)
     scores = choose_legs(
         labelled,
