@@ -37,13 +37,13 @@ class Library:
     catalogue: Catalogue
 
 
-def open_library(workspace: Workspace, config: Config) -> Library:
-    """Return the workspace's index, ready to be asked.
+def open_library(workspace: Workspace, config: Config, embedder: Embedder | None = None) -> Library:
+    """Return the workspace's index, ready to be asked; `embedder` is the config's, if it is loaded already.
 
     Raises:
         NotFoundError: nothing is indexed with this embedder.
     """
-    embedder = embedders.load(config.embedder)
+    embedder = embedder or embedders.load(config.embedder)
     own = index_folder(workspace.index, embedder.name)
     catalogue = read_catalogue(own)
     if not catalogue.files:

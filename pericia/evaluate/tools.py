@@ -1,7 +1,7 @@
 """What a run needs from the other two rivers: search, model and training, each as one function."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -110,7 +110,7 @@ def _library(
         root=workspace.root,
         on_event=lambda event: on_file(event.source, event.done, event.num_files),
     )
-    library = answer.open_library(workspace, config)
+    library = answer.open_library(workspace, config, embedder)
     own = index_folder(workspace.index, embedder.name)
     if config.retrieval.legs != "auto" or (not done.has_changed and has_legs(own)):
         return library
@@ -127,7 +127,7 @@ def _library(
     )
     write_legs(own, scores)
     on_file(f"searching by the {scores.chosen} leg, chosen on {len(labelled)} examples", 0, 0)
-    return answer.open_library(workspace, config)
+    return replace(library, settings=library.settings.model_copy(update={"legs": scores.chosen}))
 
 
 def _labelled(config: Config, workspace: Workspace) -> list[tuple[str, list[str]]]:
