@@ -129,9 +129,24 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function that an assistant's message asks to be called; `arguments` is JSON text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
+    """A turn of a chat. `trains` false: an answer that is read and not learnt (OpenAI's weight 0)."""
+
     role: Role
     content: str
+    trains: bool = True
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""  # of a message of role tool: the call that it answers
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +217,26 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A solved conversation to learn from; `line` is where it stands in its file, `source` the document it is about."""
+    """A solved conversation to learn from; `line` is where it stands in its file, `source` the document it is about.
+
+    With `rejected`, a worse answer to the same prompt, it is a preference pair. One message by the assistant and no
+    prompt is plain text, which no chat template touches.
+    """
 
     messages: tuple[Message, ...]
     id: str
     line: int
     source: str = ""
+    rejected: str = ""
+    tools: tuple[Mapping[str, object], ...] = ()  # as OpenAI's API takes them
+
+    @property
+    def is_preference(self) -> bool:
+        return bool(self.rejected)
+
+    @property
+    def is_text(self) -> bool:
+        return all(m.role == "assistant" for m in self.messages)
 
     @property
     def question(self) -> str:
