@@ -213,7 +213,7 @@ class Ledger:
         self.folder = folder
         self._engine = sql.create_engine(url or f"sqlite:///{folder / 'ledger.db'}")
         if self._engine.dialect.name == "sqlite":
-            sql_event.listen(self._engine, "connect", _set_up_sqlite)
+            sql_event.listen(self._engine, "connect", set_up_sqlite)
         _tables.create_all(self._engine)
 
     def close(self) -> None:
@@ -467,7 +467,8 @@ def _made(kind: type[Any], row: Any) -> Any:
     return kind(**{name: row[name] for name in kind.__dataclass_fields__})
 
 
-def _set_up_sqlite(connection: Any, _: Any) -> None:
+def set_up_sqlite(connection: Any, _: Any) -> None:
+    """Let readers and writers of several processes share a database; for the event `connect` of an engine."""
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")  # readers do not wait for the writer
     cursor.execute(

@@ -9,20 +9,21 @@
 The same job (base, data, settings, prompts) finds its adapter again instead of training it again.
 """
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
 from pericia import registry
 from pericia.config import TrainConfig
 from pericia.dataset import closed_book, open_book
-from pericia.errors import InputError
+from pericia.errors import InputError, JobError
 from pericia.preflight import check_preparation
 from pericia.prompts import PROMPTS_VERSION, prompts_sha256
 from pericia.trainers import Trainer
 from pericia.trainers import load as load_trainer
-from pericia.types import Adapter, Context, Dataset, TrainEvent
-from pericia.workspace import lock
+from pericia.types import Adapter, Context, Dataset, Preparation, TrainEvent
+from pericia.workspace import lock, sha256_of
 
 Kind = Literal["fine_tuned", "rag_fine_tuned"]
 
@@ -57,15 +58,7 @@ def train(
         raise InputError("An adapter that reads passages needs a search.", hint="Run: pericia add")
     trainer = trainer or load_trainer()
     preparation = trainer.prepare(book, base, settings)
-    job = {
-        "base_sha256": preparation.base_sha256,
-        "dataset_sha256": book.sha256,
-        "settings": settings.model_dump(),
-        "prompts_sha256": prompts_sha256(),
-        "template_sha256": preparation.template_sha256,
-        "stop_sha256": preparation.stop_sha256,
-        "parent": parent.id if parent else None,
-    }
+    job = identify(book, preparation, settings, parent)
     id_ = registry.adapter_id(kind, job)
     if registry.has_adapter(folder, id_):
         return registry.find_adapter(folder, id_)
@@ -80,16 +73,69 @@ def train(
             parent=Path(parent.path) if parent else None,
             on_event=on_event,
         )
-        manifest = {
-            "base": base,
-            **job,
-            "seed": settings.seed,
-            "prompts_version": PROMPTS_VERSION,
-            "num_train": len(preparation.rows),
-            "num_validation": len(preparation.validation_rows),
-            "num_too_long": preparation.num_too_long,
-            "num_duplicates": book.num_duplicates,
-            "sources": sorted({example.source for example in book.train if example.source}),
-            **recorded,
-        }
+        manifest = {**describe(base, book, preparation, settings), **job, **recorded}
         return registry.record(folder, id_, kind, manifest)
+
+
+def identify(
+    book: Dataset, preparation: Preparation, settings: TrainConfig, parent: Adapter | None = None
+) -> dict[str, object]:
+    """Return everything that the adapter of a job depends on; equal jobs make the same adapter."""
+    return {
+        "base_sha256": preparation.base_sha256,
+        "dataset_sha256": book.sha256,
+        "settings": settings.model_dump(),
+        "prompts_sha256": prompts_sha256(),
+        "template_sha256": preparation.template_sha256,
+        "stop_sha256": preparation.stop_sha256,
+        "parent": parent.id if parent else None,
+    }
+
+
+def describe(
+    base: str, book: Dataset, preparation: Preparation, settings: TrainConfig
+) -> dict[str, object]:
+    """Return what a manifest says besides the identity of its job and the record of its training."""
+    return {
+        "base": base,
+        "seed": settings.seed,
+        "prompts_version": PROMPTS_VERSION,
+        "num_train": len(preparation.rows),
+        "num_validation": len(preparation.validation_rows),
+        "num_too_long": preparation.num_too_long,
+        "num_duplicates": book.num_duplicates,
+        "sources": sorted({example.source for example in book.train if example.source}),
+    }
+
+
+def take_over(
+    trained: Path,
+    *,
+    kind: Kind,
+    job: Mapping[str, object],
+    about: Mapping[str, object],
+    recorded: Mapping[str, object],
+    folder: Path,
+) -> Adapter:
+    """Return the adapter that a worker has trained in `trained`, copied into the registry as this job's.
+
+    `job` and `about` are what `identify` and `describe` gave before the training. A later `train` of the same job
+    finds it.
+
+    Raises:
+        JobError: what was trained is not this job: base, template, end markers or settings differ.
+    """
+    id_ = registry.adapter_id(kind, job)
+    if registry.has_adapter(folder, id_):
+        return registry.find_adapter(folder, id_)
+    for key in ("base_sha256", "template_sha256", "stop_sha256", "settings"):
+        if sha256_of(job[key]) != sha256_of(recorded.get(key)):
+            raise JobError(
+                f"The adapter in '{trained}' was trained with another {key} than the job '{id_}'.",
+                hint="Train it again.",
+            )
+    training = registry.training_folder(folder, id_)
+    with lock(training.parent, f"training of {id_}"):
+        shutil.rmtree(training, ignore_errors=True)
+        shutil.copytree(trained, training)
+        return registry.record(folder, id_, kind, {**recorded, **about, **job})

@@ -9,7 +9,7 @@ from pericia import registry
 from pericia.config import TrainConfig
 from pericia.dataset import make_dataset
 from pericia.errors import ConflictError, InputError, JobError, PreflightError
-from pericia.train import train
+from pericia.train import take_over, train
 from pericia.trainers import load
 from pericia.types import Adapter, Chunk, Context, Dataset, Passage, Place
 from pericia.workspace import lock
@@ -115,3 +115,40 @@ def test_two_processes_do_not_train_the_same_job(
 
 def test_the_trainer_of_the_table_is_a_trainer() -> None:
     assert load("local")
+
+
+def test_a_worker_s_adapter_is_taken_over_and_found_by_the_same_job(tmp_path: Path) -> None:
+    trained = tmp_path / "job" / "adapter"
+    trained.mkdir(parents=True)
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (trained / name).write_text("{}", encoding="utf-8")
+    job: dict[str, object] = {
+        "base_sha256": "b",
+        "template_sha256": "t",
+        "stop_sha256": "s",
+        "settings": SETTINGS.model_dump(),
+        "dataset_sha256": "d",
+    }
+    recorded = {**json.loads(json.dumps(job)), "train_s": 2.0}
+    folder = tmp_path / "adapters"
+    adopted = take_over(
+        trained,
+        kind="fine_tuned",
+        job=job,
+        about={"base": "tiny", "num_train": 7},
+        recorded=recorded,
+        folder=folder,
+    )
+    assert registry.adapters(folder) == [adopted]
+    assert (adopted.base, adopted.manifest["num_train"]) == ("tiny", 7)
+    assert adopted.manifest["train_s"] == 2.0
+    assert (trained / "adapter_model.safetensors").exists()
+    with pytest.raises(JobError, match="another base_sha256"):
+        take_over(
+            trained,
+            kind="rag_fine_tuned",
+            job=job | {"base_sha256": "other"},
+            about={"base": "tiny"},
+            recorded=recorded,
+            folder=folder,
+        )
