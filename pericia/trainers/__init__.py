@@ -43,7 +43,7 @@ class Trainer(Protocol):
         ...
 
 
-TRAINERS = {"local": "pericia.trainers.local:LocalTrainer"}
+TRAINERS = {"local": "pericia.trainers.local.trainer:LocalTrainer"}
 
 
 def load(name: str = "local") -> Trainer:

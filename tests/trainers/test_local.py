@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from trl.trainer.sft_trainer import SFTTrainer
 
 from pericia import models, trainers
 from pericia.config import TrainConfig
@@ -18,6 +19,7 @@ from pericia.errors import JobError, ModelError, NotFoundError, PreflightError
 from pericia.preflight import check_preparation
 from pericia.prompts import closed_book_prompt
 from pericia.trainers import Trainer
+from pericia.trainers.local import adapter
 from pericia.types import Dataset, TrainEvent
 from tests.gearboxes import OILS, gearbox_examples
 
@@ -212,7 +214,7 @@ def test_llama_names_on_fused_layers_are_refused(
     trainer: Trainer, book: Dataset, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-    monkeypatch.setitem(sys.modules[type(trainer).__module__]._FUSED, "phi3", names)
+    monkeypatch.setitem(adapter.FUSED, "phi3", names)
     preparation = trainer.prepare(book, str(tiny_model), SETTINGS)
     assert len(preparation.hit_modules) == 4
     with pytest.raises(PreflightError, match="q_proj 0"):
@@ -276,7 +278,7 @@ def test_the_loss_of_answers_alone_is_the_loss(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     local: Any = sys.modules[type(trainer).__module__]
-    monkeypatch.setattr(local, "_AnswerTrainer", local.SFTTrainer)
+    monkeypatch.setattr(local, "AnswerTrainer", SFTTrainer)
     recorded = run(trainer, book, tiny_model, SETTINGS, tmp_path)
     assert recorded["losses"] == pytest.approx(trained[1]["losses"], abs=1e-3)
     assert recorded["losses"][0] == pytest.approx(trained[1]["losses"][0], abs=1e-5)

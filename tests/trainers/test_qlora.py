@@ -1,6 +1,5 @@
 """4-bit training on a CPU: an evaluation in between must not spoil the gradients (FINE_TUNING, "evaluation breaks training")."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ from pericia import trainers
 from pericia.config import TrainConfig
 from pericia.dataset import closed_book, make_dataset
 from pericia.trainers import Trainer
+from pericia.trainers.local import base as base_model
+from pericia.trainers.local.adapter import lora_config
 from pericia.types import Preparation
 from tests.gearboxes import gearbox_examples
 from tests.tiny_model import build_tiny_model
@@ -44,11 +45,11 @@ def gradients(model: Any, ids: torch.Tensor) -> list[torch.Tensor]:
     return [p.grad.clone() for p in model.parameters() if p.requires_grad]
 
 
-def change_by_evaluation(local: Any, base: Path, targets: tuple[str, ...]) -> tuple[float, int]:
+def change_by_evaluation(base: Path, targets: tuple[str, ...]) -> tuple[float, int]:
     """Return the largest relative change of a gradient, and the number of layers repacked."""
     torch.manual_seed(0)
-    model = local._load_base(base, SETTINGS, 1_000_000)
-    model = get_peft_model(model, local._lora(SETTINGS, targets))
+    model = base_model.load_weights(base, SETTINGS, 1_000_000)
+    model = get_peft_model(model, lora_config(SETTINGS, targets))
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.02)
@@ -66,10 +67,9 @@ def change_by_evaluation(local: Any, base: Path, targets: tuple[str, ...]) -> tu
 
 @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing. is dep:FutureWarning")
 def test_the_guard_keeps_gradients_through_an_evaluation(
-    trainer: Trainer, base: Path, preparation: Preparation
+    base: Path, preparation: Preparation
 ) -> None:
-    local = sys.modules[type(trainer).__module__]
-    change, num_packed = change_by_evaluation(local, base, preparation.target_modules)
+    change, num_packed = change_by_evaluation(base, preparation.target_modules)
     assert change < 1e-6
     assert num_packed == 0
 
@@ -78,12 +78,11 @@ def test_the_guard_keeps_gradients_through_an_evaluation(
 @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing. is dep:FutureWarning")
 @pytest.mark.filterwarnings("ignore:.*gemv_4bit:UserWarning")
 def test_without_the_guard_gradients_are_lost(
-    trainer: Trainer, base: Path, preparation: Preparation, monkeypatch: pytest.MonkeyPatch
+    base: Path, preparation: Preparation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When this fails, bitsandbytes has mended it and the guard can go."""
-    local = sys.modules[type(trainer).__module__]
-    monkeypatch.setattr(local, "_guard", lambda model: None)
-    change, num_packed = change_by_evaluation(local, base, preparation.target_modules)
+    monkeypatch.setattr(base_model, "guard", lambda model: None)
+    change, num_packed = change_by_evaluation(base, preparation.target_modules)
     assert change > 0.1
     assert num_packed == 16
 

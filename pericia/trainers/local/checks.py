@@ -1,0 +1,76 @@
+"""What must hold after training; a run in which it does not has failed, whatever its loss says."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+
+from pericia.config import TrainConfig
+from pericia.errors import JobError
+from pericia.trainers.local.base import load_weights, takes_bf16
+from pericia.types import Preparation
+
+_PARITY = 1e-5
+
+
+def check_losses(history: Sequence[Mapping[str, Any]], preparation: Preparation) -> None:
+    """Raise JobError if a step learnt nothing, or if nothing was evaluated."""
+    for entry in history:
+        loss = entry.get("loss", 1.0)
+        if loss == 0.0 or entry.get("grad_norm", 1.0) == 0.0 or loss != loss:
+            raise JobError(
+                f"Step {entry['step']} has loss {loss} and gradient norm {entry.get('grad_norm')}: "
+                "nothing was learnt there.",
+                hint="Look at the data with: pericia check; and lower train.learning_rate if it is nan.",
+            )
+    if not any("eval_loss" in entry for entry in history):
+        raise JobError(
+            f"None of the {len(preparation.validation_rows)} validation rows was evaluated.",
+            hint="Report this, with your settings.",
+        )
+
+
+def check_weights(model: torch.nn.Module, before: Mapping[str, torch.Tensor]) -> None:
+    """Raise JobError if part of the adapter has not moved since `before`."""
+    weights = dict(model.named_parameters())
+    still = [n for n, p in weights.items() if "lora_B" in n and not bool(p.detach().any())]
+    if still:
+        raise JobError(
+            f"{len(still)} adapter matrices are still zero, the first is {still[0]}.",
+            hint="Train for more steps or with a higher train.learning_rate.",
+        )
+    moved = [float((weights[n].detach() != first).float().mean()) for n, first in before.items()]
+    if moved and min(moved) < 0.5:
+        raise JobError(
+            f"Only {min(moved):.0%} of an adapter matrix has moved: steps are lost to rounding.",
+            hint="Raise train.learning_rate.",
+        )
+
+
+def logits_of(model: torch.nn.Module, ids: torch.Tensor) -> torch.Tensor:
+    """Return the model's logits in fp32, (1, tokens, vocabulary); the model stays in evaluation mode."""
+    model.eval()
+    with torch.no_grad():
+        return model(input_ids=ids).logits.float().cpu()
+
+
+def check_reload(
+    base_folder: Path,
+    settings: TrainConfig,
+    preparation: Preparation,
+    folder: Path,
+    probe: torch.Tensor,
+    reference: torch.Tensor,
+) -> None:
+    """Raise JobError if the adapter as written gives other logits than `reference`, on a fresh base."""
+    fresh = load_weights(base_folder, settings, preparation.num_parameters)
+    difference = float(
+        (logits_of(PeftModel.from_pretrained(fresh, folder), probe) - reference).abs().max()
+    )
+    if difference > _PARITY and not takes_bf16(preparation.num_parameters):
+        raise JobError(
+            f"The adapter as written gives other answers than the one trained: logits differ by {difference:.2g}.",
+            hint="Report this, with your settings.",
+        )
