@@ -14,32 +14,24 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from pericia import answer as answering
-from pericia import dataset, embedders, index, lookup, models, registry
-from pericia import export as exporting
-from pericia import plan as planning
 from pericia.config import Config, load_config, parse_config, render_config
 from pericia.errors import ConfigError, NotFoundError, PericiaError
-from pericia.evaluate import run as running
-from pericia.evaluate.collect import held_out_chats, train_all
-from pericia.evaluate.records import latest_run
-from pericia.evaluate.report import recompute, report_json, write_report
 from pericia.machine import hub_answers, look_at_machine, propose_model
 from pericia.terminal import (
     Asker,
     answer_block,
     answer_json,
     bars,
-    finding_lines,
+    check_lines,
     notes,
     report_blocks,
     screen,
     show,
     sync_lines,
 )
-from pericia.verify import verify as prove
 from pericia.workspace import Workspace, write_atomic
 
+# The rivers are imported by the verb that needs them, so that `pericia --help` answers at once.
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -151,6 +143,9 @@ def add(
 
     Example: pericia add manuals prices.xlsx
     """
+    from pericia import embedders, index
+    from pericia.verify import verify as prove
+
     config, workspace = _open(config_file, config_needed=not paths)
     chosen = [path.absolute() for path in paths or ()] or [
         workspace.resolve(path) for path in config.documents
@@ -160,14 +155,14 @@ def add(
         raise ConfigError(f"'{config_file}' names no documents.", hint=hint)
     embedder = embedders.load(config.embedder)
     if verify:
-        faults = prove(
+        proof = prove(
             folder=workspace.index,
             store_name=config.store,
             embedder=embedder,
             settings=config.retrieval,
         )
-        show(as_json, {"faults": faults}, faults or ["Files, chunks, vectors and words agree."])
-        raise typer.Exit(1 if faults else 0)
+        show(as_json, asdict(proof), map(escape, proof.faults or proof.shown))
+        raise typer.Exit(1 if proof.faults else 0)
     with bars() as shown:
         report = index.sync(
             chosen,
@@ -176,7 +171,7 @@ def add(
             embedder=embedder,
             settings=config.retrieval,
             root=workspace.root,
-            on_event=lambda e: shown.show("read", e.source, e.done, e.num_files),
+            on_event=lambda e: shown.show(e.stage, e.message, e.done, e.total),
         )
     show(as_json, asdict(report), sync_lines(report))
 
@@ -197,6 +192,9 @@ def ask(
 
     Example: pericia ask "At what pressure does PX-20 work?" --model quote
     """
+    from pericia import answer as answering
+    from pericia import models, registry
+
     config, workspace = _open(config_file, config_needed=False)
     library = answering.open_library(workspace, config)
     reply = answering.answer(
@@ -212,25 +210,42 @@ def ask(
 
 @app.command()
 def check(
-    file: Annotated[Path, typer.Argument(help="Examples, JSONL in OpenAI's chat shape.")],
-    model: Annotated[str | None, typer.Option(help="Count tokens as this model does.")] = None,
+    source: Annotated[
+        str, typer.Argument(help="Examples: a file, a folder, or owner/name:split of a hub.")
+    ],
+    config_file: ConfigFile = CONFIG,
+    model: Annotated[
+        str | None, typer.Option(help="Measure the rows as training on this model would.")
+    ] = None,
+    validation: Annotated[str | None, typer.Option(help="A validation split of its own.")] = None,
+    questions: Annotated[
+        Path | None, typer.Option(help="Held-out questions that no example may give away.")
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help='A column\'s part, such as question="Tone of: {phrase}"; repeat it.'),
+    ] = None,
+    price: Annotated[float | None, typer.Option(help="USD a million trained tokens.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show every fault, duplicate and contradiction of a training file, with line numbers.
+    """Show every fault, duplicate, leak and contradiction of training data, with line numbers.
 
-    Example: pericia check examples.jsonl --model pericia-nano
+    Example: pericia check examples.jsonl --model pericia-nano --questions questions.jsonl
     """
-    report = dataset.check(file, models.load(model).count_tokens if model else None)
-    lines = [
-        f"[bold]{report.num_examples} examples[/] about {report.num_sources} documents, {report.num_duplicates} duplicates, "
-        f"{report.num_errors} errors; {report.epochs} epochs by OpenAI's rule"
-        + (f"; median {report.median_tokens:.0f} tokens" if report.tokens else "")
-    ]
-    show(
-        as_json,
-        asdict(report) | {"num_errors": report.num_errors},
-        [*lines, *finding_lines(report.findings)],
+    from pericia import check as checking
+    from pericia.evaluate.questions import read_questions
+
+    config, _ = _open(config_file, config_needed=False)
+    report = checking.check(
+        source,
+        columns=checking.parse_columns(column or (), config.columns),
+        validation=validation,
+        questions=read_questions(questions) if questions else (),
+        base=model,
+        settings=config.train,
+        usd_per_million_tokens=price,
     )
+    show(as_json, report.as_json(), check_lines(report))
     raise typer.Exit(2 if report.num_errors else 0)
 
 
@@ -248,6 +263,8 @@ def foresee(
 
     Example: pericia plan microsoft/Phi-3-mini-4k-instruct --method qlora --gpu-memory-gb 8
     """
+    from pericia import plan as planning
+
     foreseen = planning.plan(
         model, method=method, gpu_memory_gb=gpu_memory_gb, context_tokens=context
     )
@@ -262,6 +279,8 @@ def train(
 
     Example: pericia train pericia.yaml
     """
+    from pericia.evaluate.collect import train_all
+
     config, workspace = _open(config_path or config_file)
     with bars() as shown:
         trained = train_all(config, workspace, shown.show_event)
@@ -279,6 +298,9 @@ def run(
 
     Example: pericia run pericia.yaml
     """
+    from pericia.evaluate import run as running
+    from pericia.evaluate.report import report_json
+
     config, workspace = _open(config_path or config_file)
     with bars() as shown:
         result = running.run(config, workspace, on_event=shown.show_event)
@@ -299,6 +321,9 @@ def recommend(
 
     Example: pericia recommend --run 3f2a
     """
+    from pericia.evaluate.records import latest_run
+    from pericia.evaluate.report import recompute, report_json, write_report
+
     _, workspace = _open(config_file)
     folder = workspace.runs / run_id if run_id else latest_run(workspace.runs)
     report = recompute(folder)
@@ -313,6 +338,8 @@ def list_models(config_file: ConfigFile = CONFIG, as_json: AsJson = False) -> No
 
     Example: pericia models --json
     """
+    from pericia import models, registry
+
     _, workspace = _open(config_file, config_needed=False)
     adapters = registry.adapters(workspace.adapters)
     value = {"models": sorted(models.MODELS), "adapters": [asdict(adapter) for adapter in adapters]}
@@ -333,6 +360,10 @@ def export_adapter(
 
     Example: pericia export fine_tuned-3f2a --to merged --folder out
     """
+    from pericia import export as exporting
+    from pericia import registry
+    from pericia.evaluate.collect import held_out_chats
+
     config, workspace = _open(config_file)
     prompts = held_out_chats(config, workspace)
     known = registry.find_adapter(workspace.adapters, adapter)
@@ -356,6 +387,8 @@ def serve(
 
     Example: pericia serve --port 8000
     """
+    from pericia import lookup
+
     config, workspace = _open(config_file, config_needed=False)
     lookup.load_object({"app": "pericia.server.app:serve"}, "app", "server")(
         config, workspace, port, host
@@ -368,6 +401,8 @@ def demo(folder: Annotated[Path, typer.Argument(help="The example company.")] = 
 
     Example: pericia demo
     """
+    from pericia import registry
+
     config_file = folder / "pericia.yaml"
     if not config_file.exists():
         raise NotFoundError(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console, Group
@@ -15,9 +15,12 @@ from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from pericia.evaluate.collect import Event
-from pericia.index import SyncReport
 from pericia.types import Answer, Finding, Report
+
+if TYPE_CHECKING:
+    from pericia.check import CheckReport
+    from pericia.evaluate.collect import Event
+    from pericia.index import SyncReport
 
 screen = Console(highlight=False)
 notes = Console(stderr=True, highlight=False)
@@ -42,7 +45,7 @@ class Bars:
         note = escape(message if len(message) <= 48 else message[:47] + "…")
         self._progress.update(self._tasks[stage], completed=done, total=total, note=note)
 
-    def show_event(self, event: Event) -> None:
+    def show_event(self, event: "Event") -> None:
         """Show an event of a run."""
         self.show(event.stage, event.message, event.done, event.total)
 
@@ -73,7 +76,7 @@ class Asker:
         return str(typer.prompt(question, default=default, show_default=bool(default), err=True))
 
 
-def sync_lines(report: SyncReport) -> Iterator[str]:
+def sync_lines(report: "SyncReport") -> Iterator[str]:
     """Yield what a sync did, and what it left out with the reasons."""
     counts = {
         name: getattr(report, name)
@@ -215,13 +218,43 @@ def recommendation_lines(report: Report) -> Iterator[str]:
 
 
 def finding_lines(findings: tuple[Finding, ...]) -> Iterator[str]:
-    """Yield findings with their line numbers, errors in red."""
+    """Yield findings with their places, errors in red; of many of one sort the first, and how many there are."""
+    by_code: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
-        colour = "red" if finding.level == "error" else "yellow"
-        place = f"line {finding.line}: " if finding.line is not None else ""
-        yield f"[{colour}]{finding.level}[/] {place}{escape(finding.message)} [dim]{finding.code}[/]"
-        if finding.hint:
-            yield f"      [dim]{escape(finding.hint)}[/]"
+        by_code.setdefault((finding.level, finding.code), []).append(finding)
+    for (level, code), group in sorted(by_code.items()):
+        colour = "red" if level == "error" else "yellow"
+        for finding in group[:SHOWN]:
+            place = f"{finding.file} " if finding.file else ""
+            place += f"line {finding.line}: " if finding.line is not None else ""
+            text = f"{escape(place)}{escape(finding.message)}"
+            yield f"[{colour}]{level}[/] {text} [dim]{code}[/]"
+        if len(group) > SHOWN:
+            yield f"      and {len(group) - SHOWN} more [dim]{code}; all with --json[/]"
+        if group[0].hint:
+            yield f"      [dim]{escape(group[0].hint)}[/]"
+
+
+def check_lines(report: "CheckReport") -> Iterator[str]:
+    """Yield what a check found: how much there is, how long it is, and every fault."""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in report.kinds.items()) or "none"
+    yield f"[bold]{report.num_examples} examples[/] ({kinds}) about {report.num_sources} documents"
+    yield (
+        f"{report.num_duplicates} duplicates, {report.num_near_duplicates} of them nearly; "
+        f"{report.num_validation} validation examples; {report.num_errors} errors"
+    )
+    turns = ", ".join(f"{count} of {size}" for size, count in report.turns.items())
+    yield f"messages an example: {turns or 'none'}; {report.num_without_system} without a system message"
+    if lengths := report.lengths:
+        yield (
+            f"tokens an example: {lengths.shortest} to {lengths.longest}, median {lengths.median:.0f}, "
+            f"95 % up to {lengths.p95:.0f}; {lengths.num_too_long} longer than {lengths.max_tokens}"
+        )
+        yield f"{lengths.num_tokens:,} tokens, {lengths.num_labels:,} of them learnt, read {report.epochs} times"
+        if lengths.cost_usd is not None:
+            yield f"cost {lengths.cost_usd:.4f} USD"
+    yield f"{report.epochs} epochs, {report.num_steps} steps"
+    yield from finding_lines(report.findings)
 
 
 def report_blocks(report: Report, html: Path) -> Iterator[Any]:

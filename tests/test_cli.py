@@ -71,7 +71,9 @@ def test_documents_are_added_asked_and_removed(shop: Path, run_json: Any) -> Non
     code, reply = run_json("ask", "What is the price of PX-40?")
     assert "520 EUR" not in reply["answer"]
 
-    assert run_json("add", "--verify") == (0, {"faults": []})
+    code, proof = run_json("add", "--verify")
+    assert (code, proof["faults"]) == (0, [])
+    assert "text that was removed is gone" in proof["shown"][-1]
 
 
 @pytest.mark.parametrize(
