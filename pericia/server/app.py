@@ -2,6 +2,7 @@
 
 /v1, /openai/v1      OpenAI's dialect
 /openai              Azure's, with /openai/deployments/{name} and the management path for deployments
+/api                 what the page is a client of; the page itself is at /
 """
 
 import os
@@ -23,8 +24,10 @@ from pericia.server import (
     azure,
     chat,
     embeddings,
+    events,
     files,
     fine_tuning,
+    project,
     responses,
     vector_stores,
     wire,
@@ -33,13 +36,17 @@ from pericia.server import models as model_routes
 from pericia.server.experts import ArmRoom, Experts
 from pericia.server.house import House
 from pericia.server.rooms import Industry
+from pericia.server.tasks import Tasks
 from pericia.server.training import Training, start_worker
 from pericia.server.turns import Turns
+from pericia.server.ui.door import Door
+from pericia.server.ui.pages import add_pages
 from pericia.workspace import Workspace
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _MOUNTS = ("/v1", "/openai/v1", "/openai")
 _PARTS = (chat, embeddings, files, fine_tuning, model_routes, responses, vector_stores)
+_API_PARTS = (events, project)
 _OPEN_PATHS = ("/healthz",)
 
 
@@ -62,7 +69,8 @@ def create_app(
         ledger=ledger,
         room=room,
         experts=Experts(config, ledger, load_model, room),
-        turns=Turns(config.serve.max_waiting),
+        turns=Turns(config.serve.max_waiting, config.serve.together),
+        tasks=Tasks(ledger.folder),
         embedder=cache(lambda: load_embedder(config.embedder)),
     )
 
@@ -73,6 +81,7 @@ def create_app(
         training.start()
         yield
         training.close()
+        house.tasks.close()
         house.turns.close()
         ledger.close()
 
@@ -89,8 +98,12 @@ def create_app(
     for part in (chat, embeddings):
         app.include_router(part.routes(house), prefix="/openai/deployments/{deployment:path}")
     app.include_router(azure.routes(house))
+    for part in _API_PARTS:
+        app.include_router(part.routes(house))
     key = os.environ.get("PERICIA_API_KEY", "") if key is None else key
+    add_pages(app, house, key)
     app.add_middleware(wire.Envelope, key=key, open_paths=_OPEN_PATHS)
+    app.add_middleware(Door, key=key)
     return app
 
 
@@ -106,4 +119,11 @@ def serve(config: Config, workspace: Workspace, port: int, host: str = "127.0.0.
             hint="Set PERICIA_API_KEY, or serve on 127.0.0.1.",
         )
     app = create_app(workspace, config)
-    uvicorn.run(app, host=host, port=port, log_level="info", access_log=False)
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_level="info",
+        access_log=False,
+        timeout_graceful_shutdown=3,  # an open stream of events would keep the server from ending
+    )

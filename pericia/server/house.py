@@ -7,6 +7,7 @@ from pericia.config import Config
 from pericia.embedders import Embedder
 from pericia.jobs import Ledger
 from pericia.server.experts import ArmRoom, Experts
+from pericia.server.tasks import Tasks
 from pericia.server.turns import Turns
 from pericia.workspace import Workspace
 
@@ -19,4 +20,5 @@ class House:
     room: ArmRoom
     experts: Experts
     turns: Turns
+    tasks: Tasks
     embedder: Callable[[], Embedder]

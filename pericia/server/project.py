@@ -1,0 +1,114 @@
+"""GET /api/project and /api/steps: where an industry stands on its way from documents to a deployed expert."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response
+
+from pericia import registry
+from pericia.catalogue import Catalogue, read_catalogue
+from pericia.errors import NotFoundError, PericiaError
+from pericia.evaluate.records import latest_run, read_record, read_rows
+from pericia.examples import read_examples
+from pericia.jobs import ENDED, Deployment, Job
+from pericia.server.house import House
+
+State = Literal["empty", "ready", "running", "done", "stale", "error"]
+STEPS = ("documents", "ask", "examples", "train", "compare", "recommendation", "playground")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the way. `empty`: something before it is missing; `ready`: it can be done now; `facts` are counts."""
+
+    name: str
+    state: State
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def routes(house: House) -> APIRouter:
+    router = APIRouter(prefix="/api")
+
+    @router.get("/project")
+    def project() -> Response:
+        config = house.config
+        shape = {"name": config.name, "folder": str(house.workspace.root), "model": config.model}
+        shape |= {"embedder": config.embedder, "store": config.store}
+        return JSONResponse({**shape, "arms": house.room.arms(), "arm": house.room.recommended()})
+
+    @router.get("/steps")
+    def list_steps() -> Response:
+        return JSONResponse({"data": [asdict(step) for step in steps(house)]})
+
+    return router
+
+
+def catalogue_of(house: House) -> Catalogue:
+    """Return what the index holds; files are looked at, no model is loaded."""
+    found = [read_catalogue(path.parent) for path in house.workspace.index.glob("*/catalogue.json")]
+    return max(found, key=lambda catalogue: len(catalogue.files), default=Catalogue())
+
+
+def steps(house: House) -> list[Step]:
+    """Return the seven steps in order, each with its state."""
+    return list(_steps(house))
+
+
+def next_step(found: list[Step]) -> Step:
+    """Return the step that is most useful now: the first that can be done and is not."""
+    wanted = ("stale", "error", "running", "ready")
+    return next((step for step in found if step.state in wanted), found[-1])
+
+
+def _steps(house: House) -> Iterator[Step]:
+    catalogue = catalogue_of(house)
+    num_documents = len(catalogue.files)
+    reads = house.tasks.running("documents") is not None
+    facts = {"documents": num_documents, "passages": catalogue.num_chunks}
+    yield Step("documents", "running" if reads else "done" if num_documents else "ready", facts)
+    yield Step("ask", "done" if num_documents else "empty", {"arm": house.room.recommended()})
+
+    num_examples, fault = _num_examples(house)
+    state: State = "error" if fault else "done" if num_examples else "ready"
+    yield Step("examples", state, {"examples": num_examples, "fault": fault})
+
+    jobs: list[Job] = house.ledger.all(Job)
+    at_work = [job for job in jobs if job.status not in ENDED]
+    num_adapters = len(registry.adapters(house.workspace.adapters))
+    num_adapters += sum(job.is_served for job in jobs)
+    made: State = "done" if num_adapters else "ready" if num_examples else "empty"
+    facts = {"adapters": num_adapters, "running": len(at_work)}
+    yield Step("train", "running" if at_work else made, facts)
+
+    arms, num_questions = _measured(house)
+    ready: State = "ready" if house.config.questions else "empty"
+    facts = {"arms": len(arms), "questions": num_questions}
+    compares = house.tasks.running("compare") is not None
+    yield Step("compare", "running" if compares else "done" if arms else ready, facts)
+    yield Step("recommendation", "done" if arms else "empty", {"arm": house.room.recommended()})
+    num_deployments = len(house.ledger.all(Deployment))
+    yield Step("playground", "ready", {"deployments": num_deployments})
+
+
+def _num_examples(house: House) -> tuple[int, str]:
+    """Return how many examples the workspace has, and what is wrong with their file."""
+    if house.config.examples is None:
+        return 0, ""
+    try:
+        examples, _ = read_examples(house.workspace.resolve(house.config.examples))
+    except PericiaError as error:
+        return 0, error.message
+    return len(examples), ""
+
+
+def _measured(house: House) -> tuple[tuple[str, ...], int]:
+    """Return the arms that the last run measured, and on how many questions."""
+    try:
+        folder = latest_run(house.workspace.runs)
+        record = read_record(folder)
+    except NotFoundError:
+        return (), 0
+    rows = read_rows(folder)
+    return tuple(dict.fromkeys(row.arm for row in rows)), len(record.questions)

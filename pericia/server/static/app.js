@@ -1,0 +1,83 @@
+// What every page does: theme, language, menu, toasts, copying, and the one stream of events.
+import { listen } from "./live.js";
+
+const root = document.documentElement;
+const body = document.body;
+
+// --- toasts: one sentence, gone after a while; errors stay until they are closed
+
+export function toast(text, tone = "plain") {
+  const box = document.createElement("div");
+  box.className = `toast ${tone}`;
+  const words = document.createElement("span");
+  words.textContent = text;
+  const close = document.createElement("button");
+  close.type = "button";
+  close.textContent = "×";
+  close.setAttribute("aria-label", "OK");
+  close.addEventListener("click", () => box.remove());
+  box.append(words, close);
+  document.getElementById("toasts").append(box);
+  if (tone !== "bad") setTimeout(() => box.remove(), 6000);
+}
+
+// The server's own words about a failed request, with the id that its log knows.
+export async function faultOf(response) {
+  let text = body.dataset.textFailed;
+  try { text = (await response.json()).error.message; } catch { /* no JSON: the general sentence stays */ }
+  const id = response.headers.get("x-request-id");
+  return id ? `${text} (${id.slice(0, 12)})` : text;
+}
+
+body.addEventListener("htmx:responseError", (event) => {
+  const request = event.detail.xhr;
+  let text = body.dataset.textFailed;
+  try { text = JSON.parse(request.responseText).error.message; } catch { /* as above */ }
+  toast(text, "bad");
+});
+body.addEventListener("htmx:sendError", () => toast(body.dataset.textOffline, "bad"));
+
+// --- theme and language: chosen at once, kept by a cookie that the server reads
+
+document.addEventListener("click", async (event) => {
+  const choice = event.target.closest("[data-themes] button");
+  if (choice) {
+    event.preventDefault();
+    root.dataset.theme = choice.value;
+    for (const button of choice.parentElement.querySelectorAll("button")) {
+      button.setAttribute("aria-pressed", String(button === choice));
+    }
+    body.dispatchEvent(new CustomEvent("pericia:theme"));
+    await fetch("/settings", { method: "POST", body: new URLSearchParams({ theme: choice.value }), redirect: "manual" });
+    return;
+  }
+  const copied = event.target.closest("[data-copy]");
+  if (copied) {
+    await navigator.clipboard.writeText(copied.dataset.copy);
+    toast(body.dataset.textCopied);
+  }
+});
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
+});
+
+const menu = document.querySelector("[data-menu]");
+menu?.addEventListener("click", () => {
+  const open = document.getElementById("side-menu").classList.toggle("open");
+  menu.setAttribute("aria-expanded", String(open));
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && menu?.getAttribute("aria-expanded") === "true") {
+    menu.click();
+    menu.focus();
+  }
+});
+
+// --- events: say that something has changed; a region then fetches itself again (hx-trigger="pericia:event from:body")
+
+listen(body.dataset.topics, body.dataset.mark, (event) => {
+  body.dispatchEvent(new CustomEvent("pericia:event", { detail: event }));
+  const sort = event.topic.split(":")[0];
+  body.dispatchEvent(new CustomEvent(`pericia:${sort}`, { detail: event }));
+  if (event.status !== "running") body.dispatchEvent(new CustomEvent("pericia:changed", { detail: event }));
+});
