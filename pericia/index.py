@@ -2,17 +2,19 @@
 
     files -> compare with the catalogue -> read -> split -> embed -> one commit -> catalogue
 
-One embedder's index is one folder, with the store and `catalogue.json`. A batch of documents is announced in the
-catalogue, committed to the store, and entered in the catalogue; killed anywhere, the next sync repairs it.
+One embedder's index is one folder, with the store and `catalogue.json`. Small documents share a commit, a large one
+has its own; it is embedded piece by piece into a journal on disk and becomes visible whole. The documents of a commit
+are announced in the catalogue, stored, and entered in the catalogue; killed anywhere, the next sync repairs it.
 """
 
-import os
 import shutil
+import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 from pericia import analyser, chunks, documents, stores
 from pericia.catalogue import (
@@ -23,15 +25,17 @@ from pericia.catalogue import (
     write_catalogue,
     write_roots,
 )
+from pericia.changes import Change, changed
 from pericia.config import RetrievalConfig
 from pericia.embedders import Embedder
 from pericia.errors import InputError, MissingExtraError
 from pericia.stores import VectorStore
 from pericia.types import Chunk, Document, Entry
-from pericia.workspace import lock, sha256_of, sha256_of_file
+from pericia.vector_journal import VectorJournal
+from pericia.workspace import lock, sha256_of
 
 BATCH_CHUNKS = (
-    256  # embedded and committed together: one commit for each document is ten times slower
+    256  # embedded at a time; a commit holds at least as many: one a document is ten times slower
 )
 COMMITS_TO_OPTIMIZE = 50
 TOKENS_VERSION = 1  # raised when `analyser.tokens` changes, so that stored tokens are made again
@@ -39,11 +43,12 @@ TOKENS_VERSION = 1  # raised when `analyser.tokens` changes, so that stored toke
 
 @dataclass(frozen=True, slots=True)
 class SyncEvent:
-    """Progress: of `num_files` files to be read, `done` are."""
+    """Progress: `done` of `total` files are read, or of the passages of the files read so far embedded."""
 
-    source: str
+    stage: Literal["read", "embed"]
+    message: str
     done: int
-    num_files: int
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ class SyncReport:
     unchanged: int = 0
     num_documents: int = 0
     num_chunks: int = 0
+    num_embedded: int = 0  # passages for which the embedder was asked
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
     fault: str = ""  # of the store's own maintenance; searching goes on
@@ -64,20 +70,6 @@ class SyncReport:
     @property
     def has_changed(self) -> bool:
         return bool(self.added or self.changed or self.moved or self.removed)
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """A file to be indexed; `old` is its entry in the catalogue, or that of the file it was moved from."""
-
-    path: Path
-    source: str
-    sha256: str
-    stat: (
-        os.stat_result
-    )  # from before it was read: a file that changes meanwhile differs from it at the next sync
-    old: Entered | None
-    moved_from: str = ""
 
 
 @dataclass(slots=True)
@@ -88,6 +80,29 @@ class _Outcome:
     changes: list[str] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A file as it was read and split."""
+
+    change: Change
+    document: Document
+    chunks: Sequence[Chunk]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """The entries of a document, made one by one, so that a large document is never in memory with its vectors."""
+
+    chunks: Sequence[Chunk]
+    journal: VectorJournal
+    settings: RetrievalConfig
+
+    def __iter__(self) -> Iterator[Entry]:
+        for chunk in self.chunks:
+            words = " ".join(lexical_tokens(chunk, self.settings))
+            yield Entry(chunk, self.journal[indexed_text(chunk)], words)
 
 
 def index_folder(folder: Path, embedder_name: str) -> Path:
@@ -128,13 +143,17 @@ def sync(
         store = open_store(folder, store_name, embedder)
         known = _repaired(own, store)
         fingerprint = _fingerprint(settings)
-        work = _changed(files, known.files, fingerprint)
+        work = changed(files, known.files, fingerprint)
         outcome = _Outcome(dict(known.files))
-        batches = _batches(_read(work, settings, embedder, outcome, on_event))
-        for number, batch in enumerate(batches, start=1):
-            _commit(batch, store, embedder, settings, own, fingerprint, outcome)
-            if number % COMMITS_TO_OPTIMIZE == 0:
-                store.optimize()
+        tell = on_event or (lambda event: None)
+        with VectorJournal(own / "vectors.journal", embedder.num_dimensions) as journal:
+            embedding = _Embedding(embedder, journal, tell)
+            batches = _batches(_read(work, settings, embedder, outcome, tell))
+            for number, batch in enumerate(batches, start=1):
+                embedding.add(batch)
+                _commit(batch, store, journal, settings, own, fingerprint, outcome)
+                if number % COMMITS_TO_OPTIMIZE == 0:
+                    store.optimize()
         present = {source for _, source in files}
         if not present & outcome.files.keys():
             source, reason = outcome.skipped[0]
@@ -155,6 +174,7 @@ def sync(
             unchanged=len(files) - len(work),
             num_documents=len(outcome.files),
             num_chunks=store.count(),
+            num_embedded=embedding.num_embedded,
             skipped=tuple(outcome.skipped),
             notes=tuple(outcome.notes),
             fault=fault,
@@ -200,46 +220,24 @@ def _fingerprint(settings: RetrievalConfig) -> str:
     return sha256_of([TOKENS_VERSION, *chosen])[:16]
 
 
-def _changed(
-    files: Sequence[tuple[Path, str]], known: Mapping[str, Entered], fingerprint: str
-) -> list[_Work]:
-    """Return the files to be read. Size and time are looked at first, then the content."""
-    present = {source for _, source in files}
-    gone = {e.sha256: source for source, e in known.items() if source not in present}
-    work = []
-    for path, source in files:
-        old = known.get(source)
-        stat = path.stat()
-        is_current = old is not None and old.fingerprint == fingerprint
-        if old and is_current and (old.size, old.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
-            continue
-        digest = sha256_of_file(path)
-        if old and is_current and old.sha256 == digest:
-            continue
-        moved_from = "" if old else gone.pop(digest, "")
-        work.append(_Work(path, source, digest, stat, known.get(moved_from) or old, moved_from))
-    return work
-
-
 def _read(
-    work: Sequence[_Work],
+    work: Sequence[Change],
     settings: RetrievalConfig,
     embedder: Embedder,
     outcome: _Outcome,
-    on_event: Callable[[SyncEvent], None] | None,
-) -> Iterator[tuple[_Work, Document, list[Chunk]]]:
+    tell: Callable[[SyncEvent], None],
+) -> Iterator[_Reading]:
     """Yield each readable file with its chunks; the others go to `outcome.skipped`."""
     with documents.ReadingRoom() as room:
-        for number, item in enumerate(work, start=1):
-            if on_event is not None:
-                on_event(SyncEvent(item.source, number - 1, len(work)))
+        for number, change in enumerate(work):
+            tell(SyncEvent("read", change.source, number, len(work)))
             try:
-                document = room.read(item.path, item.source, password=settings.pdf_password)
+                document = room.read(change.path, change.source, password=settings.pdf_password)
             except (InputError, MissingExtraError) as error:
                 kept = (
-                    " The version indexed before is kept." if item.source in outcome.files else ""
+                    " The version indexed before is kept." if change.source in outcome.files else ""
                 )
-                outcome.skipped.append((item.source, f"{error.message} {error.hint}{kept}"))
+                outcome.skipped.append((change.source, f"{error.message} {error.hint}{kept}"))
                 continue
             language = settings.language
             if language == "auto":
@@ -250,51 +248,79 @@ def _read(
                 count_tokens=embedder.count_tokens,
                 language=language,
             )
-            outcome.notes += [(item.source, note) for note in document.skipped]
-            yield item, document, made
+            outcome.notes += [(change.source, note) for note in document.skipped]
+            yield _Reading(change, document, made)
+    if work:
+        tell(SyncEvent("read", "", len(work), len(work)))
 
 
-def _batches(
-    readings: Iterator[tuple[_Work, Document, list[Chunk]]],
-) -> Iterator[list[tuple[_Work, Document, list[Chunk]]]]:
-    batch: list[tuple[_Work, Document, list[Chunk]]] = []
+def _batches(readings: Iterable[_Reading]) -> Iterator[list[_Reading]]:
+    """Yield readings together until they have enough chunks for a commit."""
+    batch: list[_Reading] = []
     for reading in readings:
         batch.append(reading)
-        if sum(len(made) for _, _, made in batch) >= BATCH_CHUNKS:
+        if sum(len(reading.chunks) for reading in batch) >= BATCH_CHUNKS:
             yield batch
             batch = []
     if batch:
         yield batch
 
 
+class _Embedding:
+    """Embeds documents into the journal, piece by piece; what is there already is not embedded again."""
+
+    def __init__(
+        self, embedder: Embedder, journal: VectorJournal, tell: Callable[[SyncEvent], None]
+    ) -> None:
+        self.num_embedded = 0
+        self._embedder = embedder
+        self._journal = journal
+        self._tell = tell
+        self._done = self._total = 0
+        self._seconds = 0.0
+
+    def add(self, batch: Sequence[_Reading]) -> None:
+        texts = [indexed_text(chunk) for reading in batch for chunk in reading.chunks]
+        self._total += len(texts)
+        for start in range(0, len(texts), BATCH_CHUNKS):
+            piece = texts[start : start + BATCH_CHUNKS]
+            new = [text for text in dict.fromkeys(piece) if text not in self._journal]
+            if new:
+                began = time.monotonic()
+                self._journal.add(new, self._embedder.embed_passages(new))
+                self._seconds += time.monotonic() - began
+                self.num_embedded += len(new)
+            self._done += len(piece)
+            speed = f"{self.num_embedded / self._seconds:.0f} passages/s" if self._seconds else ""
+            self._tell(SyncEvent("embed", speed, self._done, self._total))
+
+
 def _commit(
-    batch: Sequence[tuple[_Work, Document, Sequence[Chunk]]],
+    batch: Sequence[_Reading],
     store: VectorStore,
-    embedder: Embedder,
+    journal: VectorJournal,
     settings: RetrievalConfig,
     own: Path,
     fingerprint: str,
     outcome: _Outcome,
 ) -> None:
     """Replace the documents of a batch in one commit and enter them in the catalogue."""
-    write_catalogue(own, Catalogue(outcome.files, tuple(document.id for _, document, _ in batch)))
-    texts = [indexed_text(chunk) for _, _, made in batch for chunk in made]
-    vectors = iter(embedder.embed_passages(texts))
-    entries: dict[str, list[Entry]] = {}
-    for item, document, made in batch:
-        if item.old is not None:
-            entries.setdefault(item.old.document_id, [])
-        entries[document.id] = [
-            Entry(chunk, next(vectors), " ".join(lexical_tokens(chunk, settings))) for chunk in made
-        ]
+    announced = tuple(reading.document.id for reading in batch)
+    write_catalogue(own, Catalogue(outcome.files, announced))
+    entries: dict[str, Iterable[Entry]] = {}
+    for reading in batch:
+        if reading.change.old is not None:
+            entries.setdefault(reading.change.old.document_id, ())
+        entries[reading.document.id] = _Entries(reading.chunks, journal, settings)
     store.replace(entries)
-    for item, document, made in batch:
-        outcome.changes.append("moved" if item.moved_from else "changed" if item.old else "added")
-        outcome.files.pop(item.moved_from, None)
-        outcome.files[item.source] = Entered(
-            path=str(item.path.resolve()),
-            size=item.stat.st_size,
-            mtime_ns=item.stat.st_mtime_ns,
+    for reading in batch:
+        change, document, made = reading.change, reading.document, reading.chunks
+        outcome.changes.append(change.kind)
+        outcome.files.pop(change.moved_from, None)
+        outcome.files[change.source] = Entered(
+            path=str(change.path.resolve()),
+            size=change.stat.st_size,
+            mtime_ns=change.stat.st_mtime_ns,
             sha256=document.sha256,
             document_id=document.id,
             num_chunks=len(made),
@@ -302,6 +328,7 @@ def _commit(
             fingerprint=fingerprint,
         )
     write_catalogue(own, Catalogue(outcome.files))
+    journal.clear()
 
 
 def _remove(sources: Collection[str], store: VectorStore, own: Path, outcome: _Outcome) -> int:

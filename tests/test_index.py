@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from pericia import index, stores
-from pericia.catalogue import read_catalogue, write_catalogue
+from pericia import index
+from pericia.catalogue import write_catalogue
 from pericia.config import RetrievalConfig
 from pericia.embedders import Vectors
 from pericia.errors import ConflictError, InputError, NotFoundError
@@ -56,7 +56,13 @@ def found(docs: Path, word: str) -> list[str]:
 
 def faults(docs: Path) -> list[str]:
     folder = docs.parent / "index"
-    return verify(folder=folder, store_name="lance", embedder=FakeEmbedder(), settings=SETTINGS)
+    proof = verify(folder=folder, store_name="lance", embedder=FakeEmbedder(), settings=SETTINGS)
+    return list(proof.faults)
+
+
+def write_table(docs: Path, price: int, num_rows: int = 700) -> None:
+    rows = "".join(f"PX{i}A,{price + i}\n" for i in range(num_rows))
+    (docs / "prices.csv").write_text(f"Model,Price\n{rows}", encoding="utf-8")
 
 
 def test_a_second_sync_reads_and_embeds_nothing(docs: Path) -> None:
@@ -183,27 +189,61 @@ def test_other_settings_or_another_embedder_index_anew(docs: Path) -> None:
     assert folders == [index.index_folder(docs.parent / "index", "others")]
 
 
-def test_progress_names_each_file_that_is_read(docs: Path) -> None:
+def test_progress_counts_files_and_passages(docs: Path) -> None:
     events: list[SyncEvent] = []
-    run(docs, on_event=events.append)
-    assert [e.source for e in events] == ["kiln.md", "prices.csv", "pump.txt"]
-    assert [(e.done, e.num_files) for e in events] == [(0, 3), (1, 3), (2, 3)]
+    write_table(docs, 310)
+    report = run(docs, on_event=events.append)
+    read = [(e.message, e.done, e.total) for e in events if e.stage == "read"]
+    assert read == [("kiln.md", 0, 3), ("prices.csv", 1, 3), ("pump.txt", 2, 3), ("", 3, 3)]
+    embedded = [e for e in events if e.stage == "embed"]
+    assert [e.done for e in embedded] == [256, 512, 701, 702]
+    assert [e.total for e in embedded] == [701, 701, 701, 702]
+    assert all(e.message.endswith(" passages/s") for e in embedded)
+    assert report.num_embedded == report.num_chunks == 702
+
+
+class DyingEmbedder(CountingEmbedder):
+    """Dies when it has embedded `limit` texts."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def embed_passages(self, texts: Sequence[str]) -> Vectors:
+        if self.num_embedded + len(texts) > self.limit:
+            raise KeyboardInterrupt
+        return super().embed_passages(texts)
+
+
+def test_a_large_document_is_seen_whole_or_not_at_all_and_embedding_goes_on_where_it_died(
+    docs: Path,
+) -> None:
+    run(docs)
+    write_table(docs, 5000)
+    with pytest.raises(KeyboardInterrupt):
+        run(docs, DyingEmbedder(limit=600))
+    assert (found(docs, "px-20"), found(docs, "310")) == (["prices.csv"], ["prices.csv"])
+    assert found(docs, "px-30"), "the old version stays"
+    assert found(docs, "5003") == []
+    embedder = CountingEmbedder()
+    report = run(docs, embedder)
+    assert (report.changed, embedder.num_embedded) == (1, 700 - 512)
+    assert found(docs, "5003") == ["prices.csv"]
+    assert found(docs, "310") == []
+    assert faults(docs) == []
+    own = index.index_folder(docs.parent / "index", "letters")
+    assert (own / "vectors.journal").stat().st_size == 0
+
+
+def test_equal_passages_are_embedded_once(docs: Path) -> None:
+    (docs / "prices.csv").write_text("Model,Price\n" + "PX-20,310\n" * 300, encoding="utf-8")
+    embedder = CountingEmbedder()
+    report = run(docs, embedder)
+    assert report.num_chunks == 302
+    assert embedder.num_embedded == 3
+    assert faults(docs) == []
 
 
 def test_two_syncs_at_once_are_refused(docs: Path) -> None:
     with lock(docs.parent / "index", "test"), pytest.raises(ConflictError):
         run(docs)
-
-
-def test_verify_names_what_differs(docs: Path) -> None:
-    run(docs)
-    (docs / "kiln.md").write_text("changed", encoding="utf-8")
-    (docs / "pump.txt").unlink()
-    own = index.index_folder(docs.parent / "index", "letters")
-    stores.load("lance", own, "letters", 4).replace(
-        {read_catalogue(own).files["prices.csv"].document_id: []}
-    )
-    said = " ".join(faults(docs))
-    assert "'kiln.md' has changed" in said
-    assert "'pump.txt' is indexed, but the file is gone" in said
-    assert "'prices.csv' has 0 passages" in said

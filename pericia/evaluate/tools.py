@@ -108,7 +108,7 @@ def _library(
         embedder=embedder,
         settings=config.retrieval,
         root=workspace.root,
-        on_event=lambda event: on_file(event.source, event.done, event.num_files),
+        on_event=lambda event: on_file(event.message, event.done, event.total),
     )
     library = answer.open_library(workspace, config, embedder)
     own = index_folder(workspace.index, embedder.name)
