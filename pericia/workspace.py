@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -87,6 +87,11 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a value as readable JSON in one step."""
     write_atomic(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def write_json_lines(path: Path, values: Iterable[Any]) -> None:
+    """Write values as JSON, a line each, in one step."""
+    write_atomic(path, "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values))
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import jinja2
 from markupsafe import Markup, escape
@@ -22,6 +23,8 @@ _MARKER = re.compile(r"\[\d+(?:\s*,\s*\d+)*\]")
 _PLOT_WIDTH, _PLOT_HEIGHT = 640, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 150, 14, 40
 _LABEL_GAP = 16
+
+Against = Literal["cost", "latency"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ def render_page(report: Report) -> str:
         answer=mark_citations,
         plain=plain,
     )
-    asked = [_asked(question, report) for question in report.questions]
+    asked = asked_questions(report)
     classes = Counter(name for item in asked for name in item.classes.split())
     filters = [(name, label, classes[name]) for name, label in FILTERS if classes[name]]
     return environment.get_template("report.html").render(
@@ -86,12 +89,12 @@ def render_page(report: Report) -> str:
         facts=report.facts,
         names=NAMES,
         is_arm=report.recommendation.arm not in REFUSALS,
-        scores=_shown_scores(report),
+        scores=shown_scores(report),
         kinds=SCORES,
-        matrix=_matrix(report),
-        scatter=_scatter(report),
+        matrix=matrix(report),
+        scatter=scatter(report),
         latencies=_shares({arm: result.latency_ms_p95 for arm, result in report.arms.items()}),
-        outcomes=_outcomes(report),
+        outcomes=outcomes(report),
         asked=asked,
         filters=filters,
         right_from=RIGHT_FROM,
@@ -134,13 +137,13 @@ def mark_citations(text: str) -> Markup:
 # --- views -------------------------------------------------------------------------------------------------
 
 
-def _shown_scores(report: Report) -> list[str]:
+def shown_scores(report: Report) -> list[str]:
     """Return the names of the scores that some arm has, the primary one and the share right first."""
     having = [name for name in SCORES if any(name in arm.scores for arm in report.arms.values())]
     return [report.primary_score, RIGHT, *(name for name in having if name != report.primary_score)]
 
 
-def _matrix(report: Report) -> list[tuple[str, list[Pair | None]]]:
+def matrix(report: Report) -> list[tuple[str, list[Pair | None]]]:
     """Return for each arm its differences to every arm, None to itself."""
     return [
         (
@@ -154,11 +157,16 @@ def _matrix(report: Report) -> list[tuple[str, list[Pair | None]]]:
     ]
 
 
-def _outcomes(report: Report) -> list[tuple[str, list[int]]]:
+def outcomes(report: Report) -> list[tuple[str, list[int]]]:
     """Return how often each outcome befell each arm, the most frequent outcome first."""
     counts = Counter((row.outcome, row.arm) for row in report.rows)
     totals = Counter(row.outcome for row in report.rows)
     return [(name, [counts[name, arm] for arm in report.arms]) for name, _ in totals.most_common()]
+
+
+def asked_questions(report: Report) -> list[Asked]:
+    """Return every question with its rows, and the filters that find it."""
+    return [_asked(question, report) for question in report.questions]
 
 
 def _asked(question: Question, report: Report) -> Asked:
@@ -184,8 +192,9 @@ def _shares(values: Mapping[str, float]) -> dict[str, float]:
     return {name: 100 * value / largest if largest else 0.0 for name, value in values.items()}
 
 
-def _scatter(report: Report) -> Scatter:
-    costs = {arm: _x(result, report) for arm, result in report.arms.items()}
+def scatter(report: Report, against: Against = "cost") -> Scatter:
+    """Return where each arm stands: its score against what a request costs, or takes."""
+    costs = {arm: _x(result, report, against) for arm, result in report.arms.items()}
     most = _round_up(max(costs.values(), default=0.0))
 
     def x(value: float) -> float:
@@ -200,16 +209,22 @@ def _scatter(report: Report) -> Scatter:
         Mark(arm, x(costs[arm]), y(s.mean), y(s.low), y(s.high), label_y[arm])
         for arm, s in score.items()
     )
-    is_priced = report.facts["is_priced"]
+    title = (
+        "USD per 1,000 requests" if report.facts["is_priced"] else "tokens a request, in and out"
+    )
+    if against == "latency":
+        title = "ms a request, median"
     return Scatter(
         marks=marks,
         x_ticks=tuple((x(most * part / 4), plain(most * part / 4)) for part in range(5)),
         y_ticks=tuple((y(part / 4), f"{25 * part}") for part in range(5)),
-        x_title="USD per 1,000 requests" if is_priced else "tokens a request, in and out",
+        x_title=title,
     )
 
 
-def _x(result: ArmResult, report: Report) -> float:
+def _x(result: ArmResult, report: Report, against: Against) -> float:
+    if against == "latency":
+        return result.latency_ms_p50
     return (
         1000 * result.cost_per_request
         if report.facts["is_priced"]
