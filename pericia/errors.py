@@ -60,6 +60,14 @@ class ModelError(PericiaError):
     code = "model_error"
 
 
+class StoreError(PericiaError):
+    """A database that does not answer or refuses what it is asked; nothing that it holds was changed."""
+
+    status = 503
+    code = "store_unavailable"
+    retryable = True
+
+
 class PreflightError(InputError):
     """Training would fail silently, so it does not start. The message names the row and shows it decoded."""
 
@@ -70,3 +78,7 @@ class JobError(PericiaError):
     """Long work that stopped before its end; its last good state is kept."""
 
     code = "job_failed"
+
+
+class EnoughError(Exception):
+    """Raised by an `on_text` that wants no more text: the model ends and returns what it has written so far."""

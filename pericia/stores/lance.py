@@ -5,12 +5,14 @@ What is done here and why stands in the project's design notes as twelve rules; 
 """
 
 import json
+import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
 from hashlib import sha256
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +24,8 @@ from lancedb.query import MatchQuery
 from numpy.typing import NDArray
 
 from pericia.errors import ConflictError, PericiaError
-from pericia.types import Chunk, Entry, Hit, Place
+from pericia.stored import chunk_from_json, chunk_to_json, stored_token
+from pericia.types import Chunk, Entry, Hit
 from pericia.workspace import lock, write_json
 
 ANN_ROWS = 50_000  # below, the exact scan takes under 50 ms on two cores
@@ -34,6 +37,7 @@ _SEARCHES = (
     (1, 20, 1000),
 )  # nprobes, refine_factor, ef: tried in this order
 _TRIES = 8
+_BATCH_ROWS = 1000
 
 T = TypeVar("T")
 
@@ -60,16 +64,14 @@ class LanceStore:
         if not self._has_index("tokens"):
             self._retry(self._index_tokens)
 
-    def replace(self, entries_by_document: Mapping[str, Sequence[Entry]]) -> None:
+    def replace(self, entries_by_document: Mapping[str, Iterable[Entry]]) -> None:
         """See `VectorStore.replace`."""
         if not entries_by_document:
             return
-        rows = [_row(entry) for entries in entries_by_document.values() for entry in entries]
         documents = f"document_id IN ({', '.join(map(_quoted, entries_by_document))})"
-        if not rows:
+        if not any(True for entries in entries_by_document.values() for _ in entries):
             self._retry(lambda: self._table.delete(documents))
             return
-        source = pa.Table.from_pylist(rows, schema=self._table.schema)
         # Another process may win the commit; the library retries, and so do we. No scalar index on the key is used:
         # one returned invalid fragments (lancedb#2751).
         self._retry(
@@ -79,12 +81,16 @@ class LanceStore:
                 .when_not_matched_insert_all()
                 .when_not_matched_by_source_delete(documents)
                 .use_index(False)
-                .execute(source)
+                .execute(_reader(entries_by_document, self._table.schema))
             )
         )
 
     def search_dense(
-        self, vector: NDArray[np.float32], k: int, groups: Sequence[str] | None = None
+        self,
+        vector: NDArray[np.float32],
+        k: int,
+        groups: Sequence[str] | None = None,
+        documents: Collection[str] | None = None,
     ) -> list[Hit]:
         """See `VectorStore.search_dense`."""
         if vector.shape != (self._num_dimensions,):
@@ -93,18 +99,23 @@ class LanceStore:
                 hint="Ask with the embedder that the index was made with.",
             )
         query = self._dense_query(vector, k + _MARGIN, self._ann_settings())
-        found = _filtered(query, groups).select(["chunk", "_distance"])
+        found = _filtered(query, groups, documents).select(["chunk", "_distance"])
         return _hits(found.to_arrow(), lambda row: 1.0 - row["_distance"], k)
 
     def search_lexical(
-        self, tokens: Sequence[str], k: int, groups: Sequence[str] | None = None
+        self,
+        tokens: Sequence[str],
+        k: int,
+        groups: Sequence[str] | None = None,
+        documents: Collection[str] | None = None,
     ) -> list[Hit]:
         """See `VectorStore.search_lexical`."""
         if not tokens:
             return []
-        match = _match(" ".join(dict.fromkeys(tokens)), "tokens")
+        match = _match(" ".join(dict.fromkeys(map(stored_token, tokens))), "tokens")
         query = self._table.search(match, query_type="fts", fts_columns="tokens")
-        found = _filtered(query, groups).select(["chunk", "_score"]).limit(k + _MARGIN)
+        filtered = _filtered(query, groups, documents)
+        found = filtered.select(["chunk", "_score"]).limit(k + _MARGIN)
         return _hits(found.to_arrow(), lambda row: float(row["_score"]), k)
 
     def chunks(self, document_id: str | None = None) -> list[Chunk]:
@@ -112,12 +123,27 @@ class LanceStore:
         query = self._table.search().select(["chunk"])
         if document_id is not None:
             query = query.where(f"document_id = {_quoted(document_id)}")
-        chunks = [_chunk(row["chunk"]) for row in query.to_arrow().to_pylist()]
+        chunks = [chunk_from_json(row["chunk"]) for row in query.to_arrow().to_pylist()]
         return sorted(chunks, key=lambda chunk: (chunk.document_id, chunk.start, chunk.id))
+
+    def vectors(self, chunk_ids: Collection[str]) -> dict[str, NDArray[np.float32]]:
+        """See `VectorStore.vectors`."""
+        ids, vectors = list(chunk_ids), {}
+        for start in range(0, len(ids), _BATCH_ROWS):
+            wanted = f"id IN ({', '.join(map(_quoted, ids[start : start + _BATCH_ROWS]))})"
+            found = self._table.search().select(["id", "vector"]).where(wanted).to_arrow()
+            for row in found.to_pylist():
+                vectors[row["id"]] = np.asarray(row["vector"], dtype=np.float32)
+        return vectors
 
     def count(self) -> int:
         """See `VectorStore.count`."""
         return int(self._table.count_rows())
+
+    def sizes(self) -> dict[str, int]:
+        """See `VectorStore.sizes`."""
+        found = self._table.search().select(["document_id"]).to_arrow()
+        return dict(Counter(found["document_id"].to_pylist()))
 
     def optimize(self) -> str:
         """See `VectorStore.optimize`. One process does it at a time; the others need not."""
@@ -132,6 +158,11 @@ class LanceStore:
             versions = len(self._table.list_versions())
             return f"the index was not compacted ({reason}); it holds {versions} versions"
         return ""
+
+    @classmethod
+    def drop(cls, folder: Path) -> None:
+        """See `stores.drop`."""
+        shutil.rmtree(folder)
 
     def _compact(self) -> None:
         try:
@@ -260,40 +291,46 @@ def _schema(embedder_name: str, num_dimensions: int) -> pa.Schema:
     )
 
 
+def _reader(
+    entries_by_document: Mapping[str, Iterable[Entry]], schema: pa.Schema
+) -> pa.RecordBatchReader:
+    """Return the entries as a stream of batches, so that they are not all in memory at once."""
+    entries = chain.from_iterable(entries_by_document.values())
+    batches = (
+        pa.RecordBatch.from_pylist([first, *map(_row, islice(entries, _BATCH_ROWS - 1))], schema)
+        for first in map(_row, entries)
+    )
+    return pa.RecordBatchReader.from_batches(schema, batches)
+
+
 def _row(entry: Entry) -> dict[str, Any]:
     chunk = entry.chunk
     return {
         "id": chunk.id,
         "document_id": chunk.document_id,
         "groups": [_group_key(group) for group in chunk.groups],
-        "tokens": entry.tokens,
-        "chunk": json.dumps(asdict(chunk), ensure_ascii=False),
+        "tokens": " ".join(map(stored_token, entry.tokens.split(" "))),
+        "chunk": chunk_to_json(chunk),
         "vector": entry.vector,
     }
 
 
-def _chunk(stored: str) -> Chunk:
-    fields = json.loads(stored)
-    place = fields.pop("place")
-    place["box"] = tuple(place["box"]) if place["box"] else None
-    for name in ("headings", "groups"):
-        fields[name] = tuple(fields[name])
-    return Chunk(**fields, place=Place(**place))
-
-
 def _hits(found: pa.Table, score: Callable[[Mapping[str, Any]], float], k: int) -> list[Hit]:
-    hits = [Hit(_chunk(row["chunk"]), score(row)) for row in found.to_pylist()]
+    hits = [Hit(chunk_from_json(row["chunk"]), score(row)) for row in found.to_pylist()]
     return sorted(hits, key=lambda hit: (-hit.score, hit.chunk.id))[:k]
 
 
-def _filtered(query: Any, groups: Sequence[str] | None) -> Any:
-    """Return the query limited to chunks without groups or with one of `groups`; one filter, before ranking."""
-    if groups is None:
-        return query
-    public = "array_length(`groups`) = 0"
-    keys = ", ".join(f"'{_group_key(group)}'" for group in groups)
-    allowed = f"({public} OR array_has_any(`groups`, [{keys}]))" if keys else public
-    return query.where(allowed, prefilter=True)
+def _filtered(query: Any, groups: Sequence[str] | None, documents: Collection[str] | None) -> Any:
+    """Return the query limited to what may be ranked: one filter, applied before ranking."""
+    conditions = []
+    if groups is not None:
+        public = "array_length(`groups`) = 0"
+        keys = ", ".join(f"'{_group_key(group)}'" for group in groups)
+        conditions.append(f"({public} OR array_has_any(`groups`, [{keys}]))" if keys else public)
+    if documents is not None:
+        ids = ", ".join(map(_quoted, sorted(documents)))
+        conditions.append(f"document_id IN ({ids})" if ids else "false")
+    return query.where(" AND ".join(conditions), prefilter=True) if conditions else query
 
 
 def _group_key(group: str) -> str:
@@ -301,9 +338,9 @@ def _group_key(group: str) -> str:
     return sha256(group.encode()).hexdigest()[:16]
 
 
-def _quoted(document_id: str) -> str:
-    assert document_id.isalnum(), document_id  # our own hashes, never file names
-    return f"'{document_id}'"
+def _quoted(key: str) -> str:
+    assert key.isalnum(), key  # our own hashes, never file names
+    return f"'{key}'"
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What every vector store must hold, run for each name of the table."""
+"""What every vector store must hold, run for each name of the table; PostgreSQL is a real server, started here."""
 
 import math
 import os
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pericia import stores
-from pericia.errors import ConflictError, NotFoundError
+from pericia.errors import ConfigError, ConflictError, NotFoundError
 from pericia.stores import VectorStore
 from tests.stores.entries import DIMENSIONS, document, document_id, entry, vector_of
 
@@ -21,22 +21,24 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(params=sorted(stores.STORES))
-def name(request: pytest.FixtureRequest) -> str:
+def where(request: pytest.FixtureRequest) -> str:
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgresql"))
     return str(request.param)
 
 
 @pytest.fixture
-def store(name: str, tmp_path: Path) -> VectorStore:
-    return open_store(name, tmp_path)
+def store(where: str, tmp_path: Path) -> VectorStore:
+    return open_store(where, tmp_path)
 
 
-def open_store(name: str, folder: Path) -> VectorStore:
-    store: VectorStore = stores.load(name, folder, "fake", DIMENSIONS)
+def open_store(where: str, folder: Path) -> VectorStore:
+    store: VectorStore = stores.load(where, folder, "fake", DIMENSIONS)
     return store
 
 
-def writer(name: str, folder: Path, prefix: str, rounds: int) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "tests.stores.writer", name, str(folder), prefix, str(rounds)]
+def writer(where: str, folder: Path, prefix: str, rounds: int) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "tests.stores.writer", where, str(folder), prefix, str(rounds)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
 
@@ -76,13 +78,13 @@ def test_a_replaced_document_leaves_nothing_behind(store: VectorStore) -> None:
 
 
 def test_removed_text_is_found_by_neither_leg_nor_after_reopening(
-    store: VectorStore, name: str, tmp_path: Path
+    store: VectorStore, where: str, tmp_path: Path
 ) -> None:
     gone = document("a", "secret")
     store.replace({document_id("a"): gone, document_id("b"): document("b", "public")})
     store.optimize()
     store.replace({document_id("a"): []})
-    for handle in (store, open_store(name, tmp_path)):
+    for handle in (store, open_store(where, tmp_path)):
         assert handle.search_lexical(["secret"], 9) == []
         found = handle.search_dense(gone[0].vector, 9)
         assert {hit.chunk.document_id for hit in found} == {document_id("b")}
@@ -90,9 +92,9 @@ def test_removed_text_is_found_by_neither_leg_nor_after_reopening(
 
 
 def test_another_handle_sees_a_commit_at_once(
-    store: VectorStore, name: str, tmp_path: Path
+    store: VectorStore, where: str, tmp_path: Path
 ) -> None:
-    reader = open_store(name, tmp_path)
+    reader = open_store(where, tmp_path)
     assert reader.count() == 0
     store.replace({document_id("a"): document("a", "fresh")})
     assert len(reader.search_lexical(["fresh"], 9)) == 3
@@ -149,7 +151,7 @@ def bm25(
     return scores
 
 
-@pytest.mark.parametrize("share", [0.5, 0.05, 0.01])
+@pytest.mark.parametrize("share", [0.5, 0.05, 0.01, 0.0025])
 def test_a_filter_is_applied_before_ranking(store: VectorStore, share: float) -> None:
     size = 400
     num_allowed = round(size * share)
@@ -179,32 +181,86 @@ def test_a_chunk_without_groups_is_for_everybody(store: VectorStore) -> None:
         assert len(store.search_dense(vector_of("q"), 9, groups)) == expected
 
 
-def test_churn_keeps_search_right(store: VectorStore) -> None:
-    for i in range(60):
+def test_a_search_is_limited_to_the_documents_named(store: VectorStore) -> None:
+    names = [f"d{i}" for i in range(30)]
+    store.replace({document_id(n): [entry(n, 0, f"common {n}")] for n in names})
+    some = {document_id("d3"), document_id("d7"), document_id("absent")}
+    for hits in (
+        store.search_dense(vector_of("q"), 9, None, some),
+        store.search_lexical(["common"], 9, None, some),
+    ):
+        assert {hit.chunk.document_id for hit in hits} == some - {document_id("absent")}
+    assert store.search_dense(vector_of("q"), 9, None, []) == []
+    assert store.search_lexical(["common"], 9, [], []) == []
+
+
+def test_vectors_come_back_by_chunk(store: VectorStore) -> None:
+    stored = document("a", "word")
+    store.replace({document_id("a"): stored})
+    found = store.vectors([stored[0].chunk.id, stored[2].chunk.id, document_id("absent")])
+    assert found.keys() == {stored[0].chunk.id, stored[2].chunk.id}
+    assert np.allclose(found[stored[2].chunk.id], stored[2].vector, atol=1e-6)
+    assert store.vectors([]) == {}
+
+
+def test_a_token_of_any_length_is_found(store: VectorStore) -> None:
+    long = "x" * 5000
+    store.replace({document_id("a"): [entry("a", 0, f"{long} word")]})
+    store.replace({document_id("b"): [entry("b", 0, f"{long}y word")]})
+    assert [hit.chunk.document_id for hit in store.search_lexical([long], 9)] == [document_id("a")]
+
+
+def test_every_chunk_that_is_counted_is_found(store: VectorStore) -> None:
+    for i in range(40):
+        store.replace({document_id(f"d{i}"): document(f"d{i}", f"gen{i}", 3)})
+    stored = store.chunks()
+    assert store.count() == len(stored) == 120
+    assert store.sizes() == {document_id(f"d{i}"): 3 for i in range(40)}
+    for chunk, vector in ((c, store.vectors([c.id])[c.id]) for c in stored[::7]):
+        assert store.search_dense(vector, 1)[0].chunk.id == chunk.id
+        words = chunk.text.split()
+        assert chunk.id in {hit.chunk.id for hit in store.search_lexical(words, 3)}
+
+
+def test_a_dropped_index_is_gone_and_its_place_is_free(
+    store: VectorStore, where: str, tmp_path: Path
+) -> None:
+    store.replace({document_id("a"): document("a", "word")})
+    stores.drop(where, tmp_path)
+    assert not tmp_path.exists()
+    assert open_store(where, tmp_path).count() == 0
+
+
+@pytest.mark.parametrize("num_rounds", [60, pytest.param(300, marks=pytest.mark.slow)])
+def test_churn_keeps_search_right(store: VectorStore, num_rounds: int) -> None:
+    for i in range(num_rounds):
         name = f"d{i % 10}"
         store.replace({document_id(name): document(name, f"gen{i}", 5)})
         if i % 25 == 24:
             assert store.optimize() == ""
     assert store.count() == 50
-    for i in range(50, 60):
+    for i in range(num_rounds - 10, num_rounds):
         newest = document(f"d{i % 10}", f"gen{i}", 5)
         assert len(store.search_lexical([f"gen{i}"], 9)) == 5
         assert store.search_lexical([f"gen{i - 10}"], 9) == []
         assert store.search_dense(newest[2].vector, 1)[0].chunk.id == newest[2].chunk.id
 
 
-def test_a_killed_writer_loses_nothing_that_it_acknowledged(name: str, tmp_path: Path) -> None:
-    for round_number in range(3):
-        process = writer(name, tmp_path, "k", 1000)
+@pytest.mark.parametrize("num_kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_killed_writer_loses_nothing_that_it_acknowledged(
+    where: str, tmp_path: Path, num_kills: int
+) -> None:
+    for round_number in range(num_kills):
+        process = writer(where, tmp_path, "k", 1000)
         assert process.stdout is not None
         lines = []
         for line in process.stdout:
             lines.append(line)
-            if len(lines) > 6 + 5 * round_number:
+            if len(lines) > 6 + 5 * (round_number % 4):
                 break
-        process.kill()
+        process.kill()  # in the middle of whatever it does now
         lines += process.communicate()[0].splitlines()
-        store = open_store(name, tmp_path)
+        store = open_store(where, tmp_path)
         for document_name, generation in acknowledged(lines).items():
             chunks = store.chunks(document_id(document_name))
             generations = {chunk.text.split()[0] for chunk in chunks}
@@ -212,14 +268,15 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(name: str, tmp_path:
             assert len(chunks) == 3
             [found] = generations
             assert int(found.removeprefix("gen")) >= int(generation.removeprefix("gen"))
+            assert len(store.search_lexical([document_name], 9)) == 3
         assert store.count() == len(store.chunks())
 
 
-def test_two_processes_write_at_once(name: str, tmp_path: Path) -> None:
-    writers = [writer(name, tmp_path, prefix, 12) for prefix in ("a", "b")]
+def test_two_processes_write_at_once(where: str, tmp_path: Path) -> None:
+    writers = [writer(where, tmp_path, prefix, 12) for prefix in ("a", "b")]
     outputs = [process.communicate()[0].splitlines() for process in writers]
     assert [process.returncode for process in writers] == [0, 0]
-    store = open_store(name, tmp_path)
+    store = open_store(where, tmp_path)
     assert store.count() == 24
     for lines in outputs:
         for document_name, generation in acknowledged(lines).items():
@@ -234,15 +291,21 @@ def test_another_embedders_vectors_are_refused(store: VectorStore) -> None:
         store.search_dense(np.ones(8, dtype=np.float32), 3)
 
 
-def test_two_embedders_have_two_tables(name: str, tmp_path: Path) -> None:
-    first, second = (stores.load(name, tmp_path, n, DIMENSIONS) for n in ("one", "two"))
+def test_two_embedders_have_two_tables(where: str, tmp_path: Path) -> None:
+    first, second = (stores.load(where, tmp_path, n, DIMENSIONS) for n in ("one", "two"))
     first.replace({document_id("a"): document("a", "word")})
     assert (first.count(), second.count()) == (3, 0)
     with pytest.raises(ConflictError, match="not of 'one'"):
-        stores.load(name, tmp_path, "one", 8)
+        stores.load(where, tmp_path, "one", 8)
 
 
 def test_an_unknown_store_is_named_with_its_neighbour(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError) as error:
         stores.load("lanse", tmp_path, "fake", 8)
     assert "Did you mean 'lance'" in error.value.hint
+
+
+@pytest.mark.parametrize("where", ["postgresql", "lance://here"])
+def test_a_store_without_a_good_address_is_refused(where: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no good address"):
+        stores.load(where, tmp_path, "fake", 8)
