@@ -30,20 +30,23 @@ def retrieve(
     settings: RetrievalConfig,
     language: str = "en",
     groups: Sequence[str] | None = None,
+    documents: Collection[str] | None = None,
 ) -> list[Passage]:
     """Return up to `settings.top_k` passages, best first, ties by chunk id; equal texts are returned once.
 
     `groups` None means that access is not controlled; otherwise only passages for these groups are searched.
+    `documents` are the ids that the search is limited to, None for all.
     """
     k = max(settings.candidates, settings.top_k)
     dense: list[Hit] = []
     lexical: list[Hit] = []
     if settings.legs != "lexical":
         [vector] = embedder.embed_questions([question])
-        dense = store.search_dense(vector, k, groups)
+        dense = store.search_dense(vector, k, groups, documents)
     if settings.legs != "dense":
         unit = None if settings.lexical_unit == "auto" else settings.lexical_unit
-        lexical = store.search_lexical(analyser.tokens(question, language, unit), k, groups)
+        words = analyser.tokens(question, language, unit)
+        lexical = store.search_lexical(words, k, groups, documents)
     passages = fuse(dense, lexical)
     return _numbered(_without_duplicates(passages)[: settings.top_k])
 
