@@ -23,6 +23,7 @@ from pericia.models import Model
 from pericia.server import (
     azure,
     chat,
+    documents,
     embeddings,
     events,
     files,
@@ -31,6 +32,10 @@ from pericia.server import (
     responses,
     vector_stores,
     wire,
+    workbench_examples,
+    workbench_runs,
+    workbench_serve,
+    workbench_train,
 )
 from pericia.server import models as model_routes
 from pericia.server.experts import ArmRoom, Experts
@@ -46,7 +51,8 @@ from pericia.workspace import Workspace
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _MOUNTS = ("/v1", "/openai/v1", "/openai")
 _PARTS = (chat, embeddings, files, fine_tuning, model_routes, responses, vector_stores)
-_API_PARTS = (events, project)
+_WORKBENCH = (workbench_examples, workbench_runs, workbench_serve, workbench_train)
+_API_PARTS = (documents, events, project, *_WORKBENCH)
 _OPEN_PATHS = ("/healthz",)
 
 
