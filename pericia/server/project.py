@@ -8,11 +8,11 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
 from pericia import registry
-from pericia.catalogue import Catalogue, read_catalogue
 from pericia.errors import NotFoundError, PericiaError
 from pericia.evaluate.records import latest_run, read_record, read_rows
 from pericia.examples import read_examples
 from pericia.jobs import ENDED, Deployment, Job
+from pericia.server import shelf
 from pericia.server.house import House
 
 State = Literal["empty", "ready", "running", "done", "stale", "error"]
@@ -45,12 +45,6 @@ def routes(house: House) -> APIRouter:
     return router
 
 
-def catalogue_of(house: House) -> Catalogue:
-    """Return what the index holds; files are looked at, no model is loaded."""
-    found = [read_catalogue(path.parent) for path in house.workspace.index.glob("*/catalogue.json")]
-    return max(found, key=lambda catalogue: len(catalogue.files), default=Catalogue())
-
-
 def steps(house: House) -> list[Step]:
     """Return the seven steps in order, each with its state."""
     return list(_steps(house))
@@ -63,9 +57,9 @@ def next_step(found: list[Step]) -> Step:
 
 
 def _steps(house: House) -> Iterator[Step]:
-    catalogue = catalogue_of(house)
+    catalogue = shelf.catalogue_of(house.workspace)
     num_documents = len(catalogue.files)
-    reads = house.tasks.running("documents") is not None
+    reads = house.tasks.running(shelf.KIND) is not None
     facts = {"documents": num_documents, "passages": catalogue.num_chunks}
     yield Step("documents", "running" if reads else "done" if num_documents else "ready", facts)
     yield Step("ask", "done" if num_documents else "empty", {"arm": house.room.recommended()})
@@ -85,7 +79,7 @@ def _steps(house: House) -> Iterator[Step]:
     arms, num_questions = _measured(house)
     ready: State = "ready" if house.config.questions else "empty"
     facts = {"arms": len(arms), "questions": num_questions}
-    compares = house.tasks.running("compare") is not None
+    compares = house.tasks.running("run") is not None
     yield Step("compare", "running" if compares else "done" if arms else ready, facts)
     yield Step("recommendation", "done" if arms else "empty", {"arm": house.room.recommended()})
     num_deployments = len(house.ledger.all(Deployment))

@@ -26,6 +26,7 @@ from pericia.index import open_store
 from pericia.jobs import Job, Ledger, StoredFile, new_id
 from pericia.preflight import check_preparation, show_row
 from pericia.server.names import tuned_models
+from pericia.server.shelf import read_all
 from pericia.server.tasks import Tasks
 from pericia.server.training import copy_files
 from pericia.suggest import DRAFTS, MOST, Draft, add_drafts, propose
@@ -283,11 +284,20 @@ def find_adapter(workspace: Workspace, name: str) -> Adapter:
     return Adapter(tuned.job.id, str(tuned.folder), tuned.job.base, "fine_tuned", manifest)
 
 
+def read_documents(
+    workspace: Workspace, config: Config, params: Mapping[str, Any], tell: Tell
+) -> dict[str, Any]:
+    """Make the index hold what the folders hold."""
+    tell("load", config.embedder)
+    return read_all(workspace, config, embedders.load(config.embedder), tell)
+
+
 KINDS: dict[str, Callable[[Workspace, Config, Mapping[str, Any], Tell], dict[str, Any]]] = {
     "run": run,
     "preflight": preflight,
     "draft": draft,
     "export": export,
+    "documents": read_documents,
 }
 
 

@@ -1,16 +1,51 @@
-"""Screen Ask."""
+"""Screen Ask: a question, the streamed answer, and its sources beside it. The browser asks `/v1/chat/completions`."""
+
+import random
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from pericia.config import ARM_NAMES
+from pericia.errors import PericiaError
+from pericia.evaluate.collect import collect_questions
+from pericia.prompts import REFUSAL
+from pericia.server import shelf
+from pericia.server.house import House
 from pericia.server.ui.frame import Frame
+
+_SUGGESTED = 3
 
 
 def routes(frame: Frame) -> APIRouter:
     router = APIRouter()
+    house = frame.house
 
     @router.get("/ask")
-    def ask(request: Request) -> HTMLResponse:
-        return frame.page(request, "ask.html", screen="ask")
+    def page(request: Request, q: str = "", arm: str = "") -> HTMLResponse:
+        able = house.room.arms()
+        recommended = house.room.recommended()
+        context = {
+            "screen": "ask",
+            "arms": [name for name in ARM_NAMES if name in able],
+            "recommended": recommended,
+            "arm": arm if arm in able else recommended,
+            "question": q,
+            "suggested": suggestions(house),
+            "num_documents": len(shelf.catalogue_of(house.workspace).files),
+            "refusal": REFUSAL,
+            "model": house.config.model,
+        }
+        return frame.page(request, "ask.html", **context)
 
     return router
+
+
+def suggestions(house: House) -> list[str]:
+    """Return a few questions to begin with: of the workspace's own held-out ones; the same ones all day."""
+    try:
+        found = collect_questions(house.config, house.workspace, ())
+    except PericiaError:
+        return []
+    answerable = [question.text for question in found if question.answerable]
+    chosen = random.Random(house.config.name)
+    return chosen.sample(answerable, min(_SUGGESTED, len(answerable)))

@@ -1,16 +1,138 @@
-"""Screen Documents."""
+"""Screen Documents: files come in, are read, looked at and taken out; the page of a citation's source."""
 
-from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse
+from typing import Annotated, Any
+from urllib.parse import urlencode
 
-from pericia.server.ui.frame import Frame
+from fastapi import APIRouter, File, Request, UploadFile
+from fastapi import Form as Field
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from pericia.answer import question_language
+from pericia.documents import READERS
+from pericia.errors import PericiaError
+from pericia.retrieve import retrieve
+from pericia.server import documents, shelf, viewer
+from pericia.server.ui.frame import Form, Frame
+from pericia.types import Place
+
+_PAGES = 20  # of a document at once
+_FOUND = 8  # passages of a retrieval test
 
 
 def routes(frame: Frame) -> APIRouter:
     router = APIRouter()
+    house = frame.house
+
+    def listing(request: Request, **more: Any) -> dict[str, Any]:
+        found = documents.files(house)
+        task = documents.reading(house)
+        return {
+            "screen": "documents",
+            "files": found,
+            "totals": documents.totals(found),
+            "task": task,
+            "is_reading": task is not None and task.status == "running",
+            "folder": shelf.upload_folder(house.workspace, house.config),
+            "suffixes": sorted(filter(None, READERS)),
+            "show": request.query_params.get("show", "all"),
+            **more,
+        }
 
     @router.get("/documents")
-    def documents(request: Request) -> HTMLResponse:
-        return frame.page(request, "documents.html", screen="documents")
+    def page(request: Request, removed: str = "") -> HTMLResponse:
+        return frame.page(request, "documents.html", **listing(request, removed=removed))
+
+    @router.get("/documents/list")
+    def part(request: Request) -> HTMLResponse:
+        return frame.page(request, "documents_list.html", **listing(request))
+
+    @router.post("/documents")
+    def upload(request: Request, file: Annotated[list[UploadFile], File()]) -> Response:
+        refused = [one for one in documents.store(house, file, []) if not one["taken"]]
+        if refused:
+            lines = [f"{one['message']} {one['hint']}" for one in refused]
+            form = Form({}, {"file": "\n".join(lines)})
+            context = listing(request, removed="", form=form)
+            return frame.page(request, "documents.html", status=422, **context)
+        return RedirectResponse("/documents", 303)
+
+    @router.post("/documents/read")
+    def read() -> Response:
+        documents.start_reading(house)
+        return RedirectResponse("/documents", 303)
+
+    @router.post("/documents/restore")
+    def restore(source: Annotated[str, Field()]) -> Response:
+        documents.put_back(house, source)
+        return RedirectResponse("/documents", 303)
+
+    @router.get("/documents/search")
+    def search(request: Request, q: str = "") -> HTMLResponse:
+        values, passages = {"q": q}, []
+        form = Form(values)
+        if q.strip():
+            try:
+                library = house.room.library()
+                passages = retrieve(
+                    q,
+                    store=library.store,
+                    embedder=library.embedder,
+                    settings=library.settings.model_copy(update={"top_k": _FOUND}),
+                    language=question_language(q, library),
+                )
+            except PericiaError as error:
+                form = Form(values, {"q": f"{error.message} {error.hint}"})
+        elif "q" in request.query_params:
+            form = Form(values, {"q": frame.sentence(request, "Type a question first.")})
+        context = {"screen": "documents", "passages": passages, "form": form, "asked": q.strip()}
+        return frame.page(request, "documents_search.html", **context)
+
+    @router.post("/documents/{id_}/remove")
+    def remove(id_: str) -> Response:
+        source = documents.take_away(house, id_)
+        return RedirectResponse(f"/documents?{urlencode({'removed': source})}", 303)
+
+    @router.get("/documents/{id_}")
+    def document(request: Request, id_: str, start: int = 0) -> HTMLResponse:
+        listed = {one.id: one for one in documents.files(house)}
+        one = listed.get(id_) or shelf.find(house.workspace, house.config, id_)
+        context: dict[str, Any] = {"screen": "documents", "file": one, "fault": "", "start": start}
+        try:
+            read = viewer.document_of(house, one)
+        except PericiaError as error:
+            context |= {"fault": f"{error.message} {error.hint}", "document": None}
+            return frame.page(request, "documents_one.html", **context)
+        every = viewer.pages(read)
+        pages = [page for page in every if page.lines]
+        context |= {
+            "document": read,
+            "num_pages": len(pages),
+            "pages": pages[start : start + _PAGES],
+            "next": start + _PAGES if start + _PAGES < len(pages) else None,
+            "tables": [viewer.grid(table, num=50) for table in read.tables],
+        }
+        return frame.page(request, "documents_one.html", **context)
+
+    @router.get("/documents/{id_}/passages")
+    def passages(request: Request, id_: str) -> HTMLResponse:
+        one = shelf.find(house.workspace, house.config, id_)
+        entered = shelf.catalogue_of(house.workspace).files.get(one.source)
+        found = house.room.library().store.chunks(entered.document_id) if entered else []
+        return frame.page(request, "documents_passages.html", chunks=found, file=one)
+
+    @router.get("/source/{source:path}")
+    def source(
+        request: Request,
+        source: str,
+        page: int | None = None,
+        line: int | None = None,
+        cell: str | None = None,
+        quote: str = "",
+        claim: str = "",
+    ) -> HTMLResponse:
+        place = Place(page=page, line=line, cell=cell)
+        found = viewer.find(house, source, place, quote, claim)
+        template = "source_part.html" if "hx-request" in request.headers else "source.html"
+        return frame.page(request, template, screen="documents", found=found, quote=quote)
 
     return router

@@ -122,7 +122,7 @@ def environment(language: str) -> Environment:
     )
     made.install_gettext_translations(words.translations(language), newstyle=True)  # type: ignore[attr-defined]
     made.globals["asset"] = asset
-    for name in ("number", "percent", "size", "moment", "ago", "duration"):
+    for name in ("number", "percent", "size", "moment", "ago", "duration", "language_name"):
         made.filters[name] = partial(_in_language, getattr(words, name), language)
     return made
 

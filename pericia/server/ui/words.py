@@ -9,7 +9,7 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 
-from babel import Locale
+from babel import Locale, UnknownLocaleError
 from babel.dates import format_datetime, format_timedelta
 from babel.messages import Catalog
 from babel.messages.mofile import write_mo
@@ -77,7 +77,7 @@ def number(value: float, language: str, digits: int = 0) -> str:
         ('1234,5', '1,234')
     """
     pattern = "#,##0" + ("." + "0" * digits if digits else "")
-    return format_decimal(value, format=pattern if digits else None, locale=language)
+    return format_decimal(value, format=pattern, locale=language)
 
 
 def percent(share: float, language: str, digits: int = 0) -> str:
@@ -110,6 +110,14 @@ def ago(time_s: float, language: str) -> str:
     """Return how long ago a point in time is, in words."""
     delta = datetime.fromtimestamp(time_s, UTC) - datetime.now(UTC)
     return format_timedelta(min(delta, timedelta(0)), add_direction=True, locale=language)
+
+
+def language_name(code: str, language: str) -> str:
+    """Return what a language is called in another, the code itself where nobody knows."""
+    try:
+        return Locale.parse(code).get_display_name(language) or code
+    except (ValueError, UnknownLocaleError):
+        return code
 
 
 def duration(seconds: float, language: str) -> str:

@@ -1,0 +1,136 @@
+"""/api/documents: add, list, read and remove the files that answers rest on, and see what was understood of them."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, Form, UploadFile
+from fastapi.responses import JSONResponse, Response
+
+from pericia.errors import ConflictError, PericiaError
+from pericia.server import shelf, viewer
+from pericia.server.house import House
+from pericia.server.shelf import Shelved
+from pericia.server.tasks import Task
+from pericia.types import Place
+
+
+def routes(house: House) -> APIRouter:
+    router = APIRouter(prefix="/api/documents")
+
+    @router.get("")
+    def list_documents() -> Response:
+        task = reading(house)
+        data = [_shape(one) for one in files(house)]
+        folder = str(shelf.upload_folder(house.workspace, house.config))
+        return JSONResponse(
+            {"data": data, "folder": folder, "task": asdict(task) if task else None}
+        )
+
+    @router.post("")
+    def upload(
+        file: Annotated[list[UploadFile], File()], path: Annotated[list[str] | None, Form()] = None
+    ) -> Response:
+        return JSONResponse({"data": store(house, file, path or [])})
+
+    @router.post("/read")
+    def read() -> Response:
+        return JSONResponse(asdict(start_reading(house)))
+
+    @router.get("/{id_}/pages")
+    def pages(id_: str) -> Response:
+        one = shelf.find(house.workspace, house.config, id_)
+        document = viewer.document_of(house, one)
+        body = {"pages": [asdict(page) for page in viewer.pages(document)]}
+        tables = [asdict(table) for table in document.tables]
+        return JSONResponse({**_shape(one), "title": document.title, **body, "tables": tables})
+
+    @router.get("/passage")
+    def passage(
+        source: str,
+        page: int | None = None,
+        line: int | None = None,
+        cell: str | None = None,
+        quote: str = "",
+        claim: str = "",
+    ) -> Response:
+        place = Place(page=page, line=line, cell=cell)
+        return JSONResponse(asdict(viewer.find(house, source, place, quote, claim)))
+
+    @router.delete("/{id_}")
+    def remove(id_: str) -> Response:
+        return JSONResponse({"source": take_away(house, id_), "removed": True})
+
+    @router.post("/restore")
+    def restore(source: Annotated[str, Form()]) -> Response:
+        put_back(house, source)
+        return JSONResponse({"source": source, "restored": True})
+
+    return router
+
+
+def files(house: House) -> list[Shelved]:
+    """Return all files of the workspace with their states."""
+    readings = house.tasks.all(shelf.KIND)
+    return shelf.list_files(house.workspace, house.config, readings)
+
+
+def reading(house: House) -> Task | None:
+    """Return the task that reads documents, or the last one that did."""
+    return next(iter(house.tasks.all(shelf.KIND)), None)
+
+
+def start_reading(house: House) -> Task:
+    """Return the task that makes the index hold what the folders hold; one at work takes new files along."""
+    try:
+        return house.tasks.start(shelf.KIND, house.workspace, house.config, {})
+    except ConflictError:
+        task = house.tasks.running(shelf.KIND)
+        if task is None:
+            raise
+        return task
+
+
+def store(house: House, sent: list[UploadFile], paths: list[str]) -> list[dict[str, Any]]:
+    """Return for each file that was sent whether it was taken, and if not, why; the good ones are read."""
+    told: list[dict[str, Any]] = []
+    for number, file in enumerate(sent):
+        name = (paths[number] if number < len(paths) else "") or file.filename or ""
+        try:
+            source = shelf.put(house.workspace, house.config, name, file.file)
+        except PericiaError as error:
+            fault = {"message": error.message, "hint": error.hint}
+            told.append({"name": name, "taken": False, **fault})
+        else:
+            told.append({"name": name, "taken": True, "source": source})
+    if any(one["taken"] for one in told):
+        start_reading(house)
+    return told
+
+
+def take_away(house: House, wanted: str) -> str:
+    """Return the source of a file that is taken out of the folders and, by the reading that starts, out of the index."""
+    source = shelf.take_away(house.workspace, house.config, wanted)
+    start_reading(house)
+    return source
+
+
+def put_back(house: House, source: str) -> None:
+    """Put a file that was taken away where it was, and read it."""
+    shelf.put_back(house.workspace, source)
+    start_reading(house)
+
+
+def totals(found: list[Shelved]) -> Mapping[str, int]:
+    """Return how many files are in each state, and how many passages there are."""
+    counts = dict.fromkeys(("read", "partly", "skipped", "changed", "waiting", "gone"), 0)
+    for one in found:
+        counts[one.state] += 1
+    return {**counts, "passages": sum(one.num_passages for one in found)}
+
+
+def _shape(one: Shelved) -> dict[str, Any]:
+    shape = {"id": one.id, "source": one.source, "type": one.suffix, "state": one.state}
+    shape |= {"bytes": one.num_bytes, "modified_at": one.modified_at}
+    shape |= {"passages": one.num_passages, "language": one.language}
+    return {**shape, "reasons": list(one.reasons)}

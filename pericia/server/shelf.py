@@ -1,0 +1,284 @@
+"""The documents of a workspace file by file: what lies in its folders, what of it is read, and what was left out and why.
+
+A file comes in whole or not at all, and one that is taken away is kept until it is put back or its name is used again.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, Literal, Protocol
+
+from pericia import documents, index
+from pericia.catalogue import Catalogue, Entered, read_catalogue, read_roots
+from pericia.config import Config
+from pericia.embedders import Embedder
+from pericia.errors import ConflictError, InputError, NotFoundError
+from pericia.server.citing import file_id
+from pericia.server.tasks import Task
+from pericia.types import Document
+from pericia.workspace import Workspace
+
+State = Literal["read", "partly", "skipped", "changed", "waiting", "gone"]
+KIND = "documents"
+UPLOADS = "documents"  # the folder that takes uploads where the config names none
+_PIECE = 1 << 20
+_NAME_BYTES = 255
+
+
+class Tell(Protocol):
+    def __call__(self, stage: str, message: str = "", done: int = 0, total: int = 0) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shelved:
+    """One file. `skipped`: not read, `reasons` say why; `partly`: read but for what `reasons` name; `waiting`: new."""
+
+    id: str
+    source: str
+    path: Path
+    state: State
+    num_bytes: int = 0
+    modified_at: float = 0.0
+    num_passages: int = 0
+    language: str = ""
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def suffix(self) -> str:
+        return self.path.suffix.lower().lstrip(".")
+
+
+def upload_folder(workspace: Workspace, config: Config) -> Path:
+    """Return where uploads go: the first folder of the config, else `documents` beside it."""
+    folders = [workspace.resolve(path) for path in config.documents]
+    return next((path for path in folders if path.is_dir()), workspace.resolve(UPLOADS))
+
+
+def find_files(workspace: Workspace, config: Config) -> list[tuple[Path, str]]:
+    """Return every file of the workspace's folders with its source; a folder that is gone or empty has none."""
+    chosen = [*read_roots(workspace.index), *(workspace.resolve(p) for p in config.documents)]
+    chosen.append(upload_folder(workspace, config))
+    roots = [path for path in dict.fromkeys(chosen) if path.is_file() or _holds_files(path)]
+    return documents.find_files(roots, root=workspace.root)
+
+
+def catalogue_of(workspace: Workspace) -> Catalogue:
+    """Return what the index holds; no model is loaded."""
+    found = [read_catalogue(path.parent) for path in workspace.index.glob("*/catalogue.json")]
+    return max(found, key=lambda catalogue: len(catalogue.files), default=Catalogue())
+
+
+def list_files(workspace: Workspace, config: Config, readings: Sequence[Task]) -> list[Shelved]:
+    """Return all files by source, those too that are indexed and gone. `readings` are the tasks that read, newest first."""
+    entered = catalogue_of(workspace).files
+    found = find_files(workspace, config)
+    shelved = [_shelved(path, source, entered.get(source), readings) for path, source in found]
+    present = {source for _, source in found}
+    shelved += [
+        Shelved(file_id(source), source, Path(old.path), "gone", num_passages=old.num_chunks)
+        for source, old in entered.items()
+        if source not in present
+    ]
+    return sorted(shelved, key=lambda one: one.source)
+
+
+def find(workspace: Workspace, config: Config, wanted: str) -> Shelved:
+    """Return the file of an id or of a source.
+
+    Raises:
+        NotFoundError: there is no such file in the workspace's folders.
+    """
+    for path, source in find_files(workspace, config):
+        if wanted in (source, file_id(source)):
+            return _shelved(path, source, catalogue_of(workspace).files.get(source), ())
+    raise NotFoundError(
+        f"There is no document '{wanted}'.", hint="It may have been moved or removed."
+    )
+
+
+def put(workspace: Workspace, config: Config, name: str, content: BinaryIO) -> str:
+    """Return the source of a file that is now in the upload folder; an older one of the same name is replaced.
+
+    Raises:
+        InputError: the name leads elsewhere, or no reader takes its format.
+    """
+    folder = upload_folder(workspace, config)
+    target = folder.joinpath(*_checked_parts(name))
+    documents.load(target)
+    if target.is_dir() or any(above.is_file() for above in target.parents if above != folder):
+        raise InputError(f"'{name}': a folder and a file would have the same name.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".upload.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            while piece := content.read(_PIECE):
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return _source(workspace, target)
+
+
+def take_away(workspace: Workspace, config: Config, wanted: str) -> str:
+    """Return the source of a file that is now out of the folders; `put_back` undoes it.
+
+    Raises:
+        NotFoundError: there is no such file. ConflictError: it lies outside of the workspace, where nothing is touched.
+    """
+    one = find(workspace, config, wanted)
+    if not one.path.resolve().is_relative_to(workspace.root.resolve()):
+        raise ConflictError(
+            f"'{one.source}' lies outside of this project's folder and is not touched.",
+            hint=f"Remove it there: {one.path}",
+        )
+    kept = _removed(workspace, one.source)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    one.path.replace(kept)
+    return one.source
+
+
+def put_back(workspace: Workspace, source: str) -> None:
+    """Put a file that was taken away where it was.
+
+    Raises:
+        NotFoundError: it is not kept. ConflictError: another file has its name now.
+    """
+    target = workspace.root.joinpath(*_checked_parts(source))
+    kept = _removed(workspace, source)
+    if not kept.is_file():
+        raise NotFoundError(f"'{source}' is not kept any more.", hint="Add the file again.")
+    if target.exists():
+        raise ConflictError(f"Another file is called '{source}' now.", hint="Remove it first.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    kept.replace(target)
+
+
+def read_all(
+    workspace: Workspace, config: Config, embedder: Embedder, tell: Tell
+) -> dict[str, Any]:
+    """Return what was read and left out; files that come in meanwhile are read too."""
+    skipped: dict[str, str] = {}
+    notes: dict[str, list[str]] = {}
+    counts = dict.fromkeys(("added", "changed", "moved", "removed"), 0)
+    while True:
+        seen = _states(find_files(workspace, config))
+        report = index.sync(
+            [workspace.resolve(p) for p in config.documents if _holds_files(workspace.resolve(p))]
+            + [p for p in [upload_folder(workspace, config)] if _holds_files(p)],
+            folder=workspace.index,
+            store_name=config.store,
+            embedder=embedder,
+            settings=config.retrieval,
+            root=workspace.root,
+            on_event=lambda event: tell(event.stage, event.message, event.done, event.total),
+        )
+        skipped = dict(report.skipped)
+        for source, note in report.notes:
+            notes.setdefault(source, []).append(note)
+        counts = {name: counts[name] + getattr(report, name) for name in counts}
+        if _states(find_files(workspace, config)) == seen:
+            break
+    made = {"documents": report.num_documents, "passages": report.num_chunks}
+    return {**counts, **made, "skipped": skipped, "notes": notes, "fault": report.fault}
+
+
+def read_document(path: Path, source: str, password: str) -> Document:
+    """Return a file as it was understood; the last few are kept. Raises as `documents.read`."""
+    stat = path.stat()
+    return _read_once(path, source, password, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=8)
+def _read_once(path: Path, source: str, password: str, _mtime_ns: int, _size: int) -> Document:
+    return documents.read(path, source, password=password)
+
+
+def _shelved(path: Path, source: str, old: Entered | None, readings: Iterable[Task]) -> Shelved:
+    stat = path.stat()
+    state: State = "waiting"
+    if old is not None:
+        is_same = (old.size, old.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+        state = "read" if is_same else "changed"
+    reasons: tuple[str, ...] = ()
+    if said := _last_said(source, stat.st_mtime, readings):
+        reasons = said[1]
+        state = "partly" if said[0] == "notes" and state == "read" else state
+        state = "skipped" if said[0] == "skipped" else state
+    return Shelved(
+        id=file_id(source),
+        source=source,
+        path=path,
+        state=state,
+        num_bytes=stat.st_size,
+        modified_at=stat.st_mtime,
+        num_passages=old.num_chunks if old else 0,
+        language=old.language if old else "",
+        reasons=reasons,
+    )
+
+
+def _last_said(
+    source: str, modified_at: float, readings: Iterable[Task]
+) -> tuple[str, tuple[str, ...]] | None:
+    """Return what the newest reading since the file's last change said of it: `skipped` or `notes`, and the words."""
+    for task in readings:
+        result: Mapping[str, Any] = task.result or {}
+        if task.at < modified_at:
+            return None
+        if source in result.get("skipped", {}):
+            return "skipped", (result["skipped"][source],)
+        if source in result.get("notes", {}):
+            return "notes", tuple(result["notes"][source])
+    return None
+
+
+def _states(files: Sequence[tuple[Path, str]]) -> set[tuple[str, int, int]]:
+    stats = ((source, path.stat()) for path, source in files)
+    return {(source, stat.st_size, stat.st_mtime_ns) for source, stat in stats}
+
+
+def _holds_files(folder: Path) -> bool:
+    """Return whether `documents.find_files` would find a file below a folder."""
+    if not folder.is_dir():
+        return False
+    for _, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if any(not name.startswith(".") for name in files):
+            return True
+    return False
+
+
+def _checked_parts(name: str) -> tuple[str, ...]:
+    """Return the parts of a relative path.
+
+    Raises:
+        InputError: it is absolute, leads out of its folder, is hidden, or no file system takes it.
+    """
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    fault = ""
+    if not parts or name.endswith("/"):
+        fault = "has no name"
+    elif parts[0] == "/" or ".." in parts or ":" in parts[0]:
+        fault = "leads out of the documents' folder"
+    elif any(part.startswith(".") for part in parts):
+        fault = "is hidden: its name begins with a dot"
+    elif any("\0" in part or len(part.encode()) > _NAME_BYTES for part in parts):
+        fault = "has a name that no file can have"
+    if fault:
+        raise InputError(f"'{name}' {fault}.", hint="Rename the file.", param="file")
+    return parts
+
+
+def _source(workspace: Workspace, path: Path) -> str:
+    above = workspace.root if path.is_relative_to(workspace.root) else path.parent.parent
+    return path.relative_to(above).as_posix()
+
+
+def _removed(workspace: Workspace, source: str) -> Path:
+    return workspace.state / "removed" / source
