@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, TypeGuard
+from typing import Annotated, Any, Literal, Self, TypeGuard, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -79,6 +79,10 @@ class RetrievalConfig(Section):
         le=1,
     )
     pdf_password: str = knob("", "opens encrypted PDFs")
+    access: dict[str, tuple[Annotated[str, Field(min_length=1)], ...]] = knob(
+        {},
+        "groups that may read a folder or pattern, the first that fits; others are for everybody",
+    )
 
 
 class TrainConfig(Section):
@@ -113,6 +117,37 @@ class TrainConfig(Section):
         0.1, "chooses the best checkpoint", unit="share of source documents", gt=0, lt=0.9
     )
     warmup: float = knob(0.1, "steady start for small data", unit="share of steps", ge=0, lt=1)
+    objective: Literal["sft", "dpo", "text"] = knob(
+        "sft", "answers; dpo learns from pairs of a better and a worse one, text from all words"
+    )
+    optimizer: str = knob("adamw_torch_fused", "a name of transformers' optimisers")
+    scheduler: str = knob("linear", "a name of transformers'; constant would ignore the warm-up")
+    weight_decay: float = knob(0.0, "adapters are small already", ge=0, le=1)
+    max_grad_norm: float = knob(1.0, "one odd batch cannot throw the adapter off", gt=0)
+    target_modules: tuple[str, ...] = knob(
+        (), "names of linear layers; without any all of them but the head, which learns best"
+    )
+    rslora: bool = knob(False, "scales by the root of the rank; for ranks of 64 and more")
+    dora: bool = knob(False, "learns length and direction apart; slower, sometimes better")
+    packing: Literal["auto", "on", "off"] = knob(
+        "auto", "rows of a batch in one, without padding, where the model keeps them apart exactly"
+    )
+    patience: int = knob(
+        5,
+        "the best checkpoint is kept anyway; this saves time. 0: never stop early",
+        unit="evaluations without a gain",
+        ge=0,
+    )
+    checkpoint_steps: int = knob(
+        200,
+        "a long epoch is evaluated and saved on its way; shorter ones at their end",
+        unit="optimiser steps",
+        ge=1,
+    )
+    track: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = knob(
+        (), "losses go to no other tool unless you name it"
+    )
+    dpo_beta: float = knob(0.1, "how near the answers stay to the base's, by dpo", gt=0)
     seed: int = knob(42, "the same data and seed give the same adapter on a CPU", ge=0)
 
 
@@ -122,6 +157,29 @@ class PriceConfig(Section):
     machine_hour: float = knob(0.0, "own machines cost time", unit="USD an hour", ge=0)
     person_hour: float = knob(0.0, "somebody makes the examples", unit="USD an hour", ge=0)
     data_hours: float = knob(0.0, "spent on examples so far", unit="hours", ge=0)
+    wrong_answer: float = knob(
+        0.0, "what mending one costs; counts at break-even", unit="USD", ge=0
+    )
+
+
+class ExtraArmConfig(Section):
+    name: str = knob(..., "how the results call it", pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,63}$")
+    arm: Literal["prompt", "few_shot", "rag", "fine_tuned", "rag_fine_tuned"] = knob(
+        ..., "which of the five it is"
+    )
+    model: str | None = knob(None, "another base model, here or remote")
+    embedder: str | None = knob(None, "another embedder, such as a fine-tuned one")
+    prices: PriceConfig | None = knob(None, "what this model costs; without it as evaluate.prices")
+
+
+class JudgeConfig(Section):
+    model: str = knob("", "a model that reads answers; none is asked by default, and none decides")
+    base_url: str | None = knob(None, "any OpenAI-compatible address; OpenAI's own without one")
+    key: str = knob("OPENAI_API_KEY", "the variable of the environment that holds the key")
+    max_tokens: int = knob(256, "room for a reason before the word", unit="tokens", ge=1, le=8192)
+    labels: str | None = knob(
+        None, "what people say of some answers, JSONL; without it nobody knows the judge's worth"
+    )
 
 
 class EvaluateConfig(Section):
@@ -132,6 +190,13 @@ class EvaluateConfig(Section):
     smallest_gain: float = knob(
         0.05, "a smaller difference would change no decision", unit="of the score", gt=0, le=1
     )
+    extra_arms: tuple[ExtraArmConfig, ...] = knob(
+        (), "more arms on the same questions: {name, arm, model, embedder, prices}"
+    )
+    on_leak: Literal["stop", "show"] = knob(
+        "stop", "show goes on, and gives the results without and with questions given away"
+    )
+    pattern: str = knob("", "a regular expression that a whole answer should match")
     terms: tuple[str, ...] = knob((), "house terms: answers should use them where references do")
     few_shot: int = knob(
         3, "more examples cost tokens in every request", unit="examples", ge=1, le=64
@@ -139,6 +204,7 @@ class EvaluateConfig(Section):
     max_new_tokens: int = knob(64, "short answers are asked for", unit="tokens", ge=1, le=8192)
     seed: int = knob(7, "resampling and order of questions", ge=0)
     prices: PriceConfig = PriceConfig()
+    judge: JudgeConfig = JudgeConfig()
 
 
 class UseConfig(Section):
@@ -163,8 +229,45 @@ class ServeConfig(Section):
         True, "code written for OpenAI's model names runs; jobs and lists say what really answers"
     )
     max_waiting: int = knob(
-        32, "beyond it callers get 429 and come back", unit="requests", ge=1, le=10_000
+        64,
+        "in the house at once; beyond it callers get 429 and come back",
+        unit="requests",
+        ge=1,
+        le=10_000,
     )
+    requests_per_minute: int = knob(
+        0, "a key may send so many; 0 counts nothing", unit="requests a key", ge=0, le=1_000_000
+    )
+    together: int = knob(
+        8, "more share a step at little cost, and each waits longer", unit="answers", ge=1, le=32
+    )
+
+
+class ColumnsConfig(Section):
+    question: str = knob("", "a column, or a text with columns in braces: Tone of {phrase}")
+    answer: str = knob("", "the same, for the answer to learn")
+    system: str = knob("", "the same, for a system message before the question")
+    rejected: str = knob("", "the same, for a worse answer: preference pairs")
+    text: str = knob("", "plain text instead of question and answer")
+    messages: str = knob("", "a column that holds whole chats")
+    source: str = knob("", "the document that a row is about")
+
+
+class SqlSource(Section):
+    """A table or a query of a database, read as a document at each sync."""
+
+    name: str = knob(..., "how citations call it", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+    url: str = knob(..., "as SQLAlchemy writes it; a password comes from ${A_VARIABLE}")
+    table: str = knob("", "a table or view, with its schema if it has one")
+    query: str = knob(
+        "", "or one SELECT; ORDER BY keeps unchanged rows from being read as new ones"
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if bool(self.table) == bool(self.query):
+            raise ValueError("give either a table or a query")
+        return self
 
 
 class Config(Section):
@@ -174,11 +277,22 @@ class Config(Section):
         "expert", "the model's name when served", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
     )
     documents: tuple[str, ...] = knob((), "files and folders")
+    tables: tuple[SqlSource, ...] = knob(
+        (), "SQL tables and queries: {name, url, table} or {name, url, query}"
+    )
     questions: str | None = knob(None, "held-out questions with reference answers, JSONL")
-    examples: str | None = knob(None, "solved examples to learn from, JSONL in OpenAI's chat shape")
+    examples: str | None = knob(
+        None, "solved examples to learn from: a file, a folder with splits, or owner/name of a hub"
+    )
+    validation: str | None = knob(
+        None, "examples to choose the checkpoint by; without them a share of `examples` is held out"
+    )
+    columns: ColumnsConfig = ColumnsConfig()
     model: str = knob("pericia-nano", "the bundled model needs no network")
     embedder: str = knob("minilm", "the bundled embedder needs no network")
-    store: str = knob("lance", "embedded, on disk")
+    store: str = knob(
+        "lance", "embedded, on disk; or postgresql://user@host/database, with pgvector"
+    )
     instruction: str = knob("Answer in as few words as you can.", "how every arm is told to answer")
     use: UseConfig = UseConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
@@ -248,20 +362,27 @@ def _key_path(location: Sequence[int | str]) -> Iterator[str]:
     """Yield the parts of a location that stand in the file: pydantic adds names of union members."""
     section: type[BaseModel] | None = Config
     for part in location:
-        if section is None and not isinstance(part, int):
+        if isinstance(part, int):
+            yield str(part)
+            continue
+        if section is None:
             return
-        yield str(part)
-        field = section.model_fields.get(str(part)) if section else None
-        section = field.annotation if field and _is_section(field.annotation) else None
+        yield part
+        field = section.model_fields.get(part)
+        section = _section_of(field.annotation) if field else None
 
 
 def _section_at(location: Sequence[int | str]) -> type[BaseModel]:
     section: type[BaseModel] = Config
     for part in location:
-        annotation = section.model_fields[str(part)].annotation
-        if _is_section(annotation):
-            section = annotation
+        field = section.model_fields.get(str(part))
+        section = (_section_of(field.annotation) if field else None) or section
     return section
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the section that a key holds, alone or in a list."""
+    return next((a for a in (annotation, *get_args(annotation)) if _is_section(a)), None)
 
 
 def render_config(chosen: Mapping[str, Any]) -> str:

@@ -4,81 +4,46 @@
 """
 
 import random
-import statistics
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
+from pericia import duplicates
+from pericia.config import Config
+from pericia.duplicates import alike, contradictions, leaks_between, without_duplicates
 from pericia.errors import InputError
 from pericia.examples import auto_epochs as auto_epochs
 from pericia.examples import read_examples as read_examples
+from pericia.examples import source_of as source_of
 from pericia.examples import stop_at_errors as stop_at_errors
 from pericia.prompts import REFUSAL, closed_book_prompt, is_refusal, open_book_prompt
-from pericia.similarity import Gram, grams, jaccard, similar_pairs, words
+from pericia.recast import Columns
+from pericia.rows import find_splits
+from pericia.similarity import words
 from pericia.types import Context, Dataset, Example, Finding, Message, Question
-from pericia.workspace import sha256_of
-
-NEAR_DUPLICATE = 0.8  # Jaccard of the questions' runs of four words
-LEAK_WORDS = 13  # lm-evaluation-harness, docs/decontamination.md
+from pericia.workspace import Workspace, sha256_of
 
 
-@dataclass(frozen=True, slots=True)
-class CheckReport:
-    """What `pericia check` shows. `tokens` are the lengths of the examples, in their order, if they were counted."""
-
-    num_examples: int
-    num_duplicates: int
-    num_sources: int
-    findings: tuple[Finding, ...]
-    epochs: int
-    tokens: tuple[int, ...] = ()
-
-    @property
-    def num_errors(self) -> int:
-        return sum(finding.level == "error" for finding in self.findings)
-
-    @property
-    def median_tokens(self) -> float:
-        return statistics.median(self.tokens) if self.tokens else 0.0
-
-
-def check(
-    path: Path, count_tokens: Callable[[Sequence[Message]], int] | None = None
-) -> CheckReport:
-    """Return everything that is to say about a file of examples; faults are findings, not exceptions.
-
-    Raises:
-        InputError: the file is missing, empty or no text.
-    """
-    examples, findings = read_examples(path)
-    kept, duplicates = _without_duplicates(examples)
-    tokens = tuple(count_tokens(example.messages) for example in examples) if count_tokens else ()
-    sources = {example.source for example in examples if example.source}
-    return CheckReport(
-        num_examples=len(examples),
-        num_duplicates=len(duplicates),
-        num_sources=len(sources),
-        findings=(*findings, *duplicates, *_contradictions(kept)),
-        epochs=auto_epochs(max(1, len(kept))),
-        tokens=tokens,
-    )
-
-
-def make_dataset(examples: Sequence[Example], *, validation_share: float, seed: int) -> Dataset:
+def make_dataset(
+    examples: Sequence[Example],
+    *,
+    validation_share: float,
+    seed: int,
+    validation: Sequence[Example] | None = None,
+) -> Dataset:
     """Return the examples without duplicates, split by source document; those without source are split one by one.
 
-    Whole documents go to validation until its share of the examples is reached, at least one and never all.
+    Whole documents go to validation until its share of the examples is reached, at least one and never all; what asks
+    nearly the same stays together. With `validation` these examples are held out instead, and no others.
 
     Raises:
-        InputError: there are fewer than two documents or examples, so nothing can be held out.
+        InputError: there are fewer than two documents or examples, so nothing can be held out; or the given
+            validation examples are none, or stand among the others as well.
     """
-    kept, duplicates = _without_duplicates(examples)
-    families: defaultdict[str, list[Example]] = defaultdict(list)
-    for example in kept:
-        families[
-            f"source {example.source}" if example.source else f"id {example.id} {example.line}"
-        ].append(example)
+    kept, dropped = without_duplicates(examples)
+    if validation is not None:
+        return _with_validation(kept, dropped, validation)
+    families = _families(kept)
     if len(families) < 2:
         raise InputError(
             f"{len(kept)} examples about {len(families)} documents cannot be split into training and validation.",
@@ -87,26 +52,86 @@ def make_dataset(examples: Sequence[Example], *, validation_share: float, seed: 
     order = sorted(families)
     random.Random(seed).shuffle(order)
     wanted = validation_share * len(kept)
-    held_out: set[str] = set()
-    num_held_out = 0
+    held_out: set[int] = set()
     for name in order[:-1]:
-        if held_out and num_held_out + len(families[name]) / 2 > wanted:
+        if held_out and len(held_out) + len(families[name]) / 2 > wanted:
             break
-        held_out.add(name)
-        num_held_out += len(families[name])
-    validation_ids = {id(e) for name in held_out for e in families[name]}
+        held_out.update(families[name])
     return _dataset(
-        [e for e in kept if id(e) not in validation_ids],
-        [e for e in kept if id(e) in validation_ids],
-        (*duplicates, *_contradictions(kept)),
-        len(duplicates),
+        [e for i, e in enumerate(kept) if i not in held_out],
+        [e for i, e in enumerate(kept) if i in held_out],
+        (*dropped, *contradictions(kept)),
+        len(dropped),
     )
 
 
+def _with_validation(
+    train: Sequence[Example], dropped: tuple[Finding, ...], validation: Sequence[Example]
+) -> Dataset:
+    held_out, also_dropped = without_duplicates(validation)
+    if not held_out:
+        raise InputError("The validation split holds no example.", hint="Leave it out, or fill it.")
+    stop_at_errors(tuple(leaks_between(train, held_out)), "training split")
+    findings = (*dropped, *also_dropped, *contradictions(train))
+    return _dataset(train, held_out, findings, len(dropped) + len(also_dropped))
+
+
+def _families(examples: Sequence[Example]) -> dict[str, list[int]]:
+    """Return the positions of examples that must stay together: of one document, or asking nearly the same."""
+    names = [f"source {e.source}" if e.source else f"id {e.id} {e.line}" for e in examples]
+    leader = {name: name for name in names}
+
+    def head(name: str) -> str:
+        while leader[name] != name:
+            name = leader[name]
+        return name
+
+    for i, j in alike(examples):
+        first, second = sorted((head(names[i]), head(names[j])))
+        leader[second] = first
+    families: defaultdict[str, list[int]] = defaultdict(list)
+    for i, name in enumerate(names):
+        families[head(name)].append(i)
+    return families
+
+
+def read_dataset(config: Config, workspace: Workspace) -> tuple[Dataset, tuple[Finding, ...]]:
+    """Return the data set of the keys `examples`, `validation` and `columns`, and everything found in it.
+
+    A folder that names its splits gives both.
+
+    Raises:
+        InputError: a source is missing or has faults; or as `make_dataset`.
+    """
+    assert config.examples is not None, "the caller says what to do without examples"
+    columns = Columns(**config.columns.model_dump())
+    splits = find_splits(source_of(workspace, config.examples))
+    held_out = splits.validation
+    if config.validation is not None:
+        held_out = source_of(workspace, config.validation)
+    examples, findings = read_examples(splits.train, columns)
+    stop_at_errors(findings, config.examples)
+    others = None
+    if held_out is not None:
+        others, also = read_examples(held_out, columns)
+        stop_at_errors(also, config.validation or "validation split")
+        findings = (*findings, *also)
+    settings = config.train
+    made = make_dataset(
+        examples,
+        validation_share=settings.validation_share,
+        seed=settings.seed,
+        validation=others,
+    )
+    return made, (*findings, *made.findings)
+
+
 def closed_book(dataset: Dataset, instruction: str) -> Dataset:
-    """Return the chats of the arms `prompt` and `fine_tuned`: instruction, question, answer."""
+    """Return the chats of the arms `prompt` and `fine_tuned`: instruction, question, answer; plain text stays as it is."""
 
     def chat(example: Example) -> Example:
+        if example.is_text:
+            return example
         prompt = closed_book_prompt(example.question, instruction)
         return _with_prompt(example, prompt.messages, example.answer)
 
@@ -122,6 +147,8 @@ def open_book(dataset: Dataset, instruction: str, find: Callable[[str], Context]
     unfound: list[Example] = []
 
     def chat(example: Example) -> Example:
+        if example.is_text:
+            return example
         context = find(example.question)
         prompt = open_book_prompt(example.question, context, instruction)
         answer = _cited(example, context)
@@ -143,102 +170,20 @@ def open_book(dataset: Dataset, instruction: str, find: Callable[[str], Context]
 
 
 def leaks(dataset: Dataset, questions: Sequence[Question]) -> tuple[Finding, ...]:
-    """Return one error for each example that gives away a held-out question.
-
-    That is: the same question, nearly the same one with the same figures and codes ("kiln 3" is not "kiln 4"), or a
-    run of 13 words shared with question and answer.
-    """
-    by_text = {" ".join(words(q.text)): q for q in questions}
-    asked = [grams(q.text, 4) for q in questions]
-    runs: dict[Gram, Question] = {}
-    for question in questions:
-        text = f"{question.text} {' '.join(question.answers)}"
-        if len(words(text)) >= LEAK_WORDS:
-            runs.update(dict.fromkeys(grams(text, LEAK_WORDS), question))
-    hint = "Take the example out: a score on a question that was trained on says nothing."
-    findings = []
-    for example in (*dataset.train, *dataset.validation):
-        found = by_text.get(" ".join(words(example.question)))
-        how = "is"
-        if found is None:
-            own = grams(example.question, 4)
-            near = (
-                q
-                for q, g in zip(questions, asked, strict=True)
-                if jaccard(own, g) >= NEAR_DUPLICATE
-                and _figures(q.text) == _figures(example.question)
-            )
-            found, how = next(near, None), "is nearly"
-        if found is None:
-            own = grams(f"{example.question} {example.answer}", LEAK_WORDS)
-            found, how = (
-                next((runs[g] for g in sorted(own & runs.keys())), None),
-                "shares 13 words with",
-            )
-        if found is not None:
-            text = f"example '{example.id}' {how} the held-out question '{found.id}': {found.text}"
-            findings.append(Finding("error", "leak", text, example.line, hint))
-    return tuple(findings)
-
-
-def _without_duplicates(
-    examples: Sequence[Example],
-) -> tuple[list[Example], tuple[Finding, ...]]:
-    """Return the first of each group of equal or nearly equal examples, and a warning for each of the others.
-
-    Nearly equal questions count only if answers and all figures and codes are the same: "kiln 3" is not "kiln 4".
-    """
-    hint = "It is left out; the first one is kept."
-    first: dict[tuple[str, ...], Example] = {}
-    findings = []
-    for example in examples:
-        key = tuple(f"{m.role} {' '.join(words(m.content)) or m.content}" for m in example.messages)
-        if key in first:
-            text = f"the same example stands in line {first[key].line}."
-            findings.append(Finding("warning", "duplicate_example", text, example.line, hint))
-        else:
-            first[key] = example
-    groups: defaultdict[tuple[str, ...], list[Example]] = defaultdict(list)
-    for example in first.values():
-        figures = _figures(example.question)
-        before = " ".join(m.content for m in example.messages[:-2])
-        groups[before, " ".join(words(example.answer)), *figures].append(example)
-    dropped: set[int] = set()
-    for group in groups.values():
-        for i, j in similar_pairs([grams(e.question, 4) for e in group], NEAR_DUPLICATE):
-            if id(group[i]) not in dropped and id(group[j]) not in dropped:
-                dropped.add(id(group[j]))
-                text = f"nearly the same example stands in line {group[i].line}."
-                line = group[j].line
-                findings.append(Finding("warning", "near_duplicate_example", text, line, hint))
-    findings.sort(key=lambda finding: finding.line or 0)
-    return [e for e in first.values() if id(e) not in dropped], tuple(findings)
-
-
-def _figures(text: str) -> list[str]:
-    return sorted(word for word in words(text) if any(letter.isdigit() for letter in word))
-
-
-def _contradictions(examples: Sequence[Example]) -> tuple[Finding, ...]:
-    """Return a warning for each question that has another answer in an earlier line."""
-    first: dict[str, Example] = {}
-    findings = []
-    for example in examples:
-        chat = " ".join(" ".join(words(m.content)) for m in example.messages[:-1])
-        earlier = first.setdefault(chat, example)
-        if words(earlier.answer) != words(example.answer):
-            text = f"the same question has another answer in line {earlier.line}."
-            hint = "Keep the right one: a model cannot learn both."
-            findings.append(Finding("warning", "contradiction", text, example.line, hint))
-    return tuple(findings)
+    """Return one error for each example that gives away a held-out question. See `duplicates.leaks`."""
+    return tuple(duplicates.leaks((*dataset.train, *dataset.validation), questions))
 
 
 def _with_prompt(example: Example, prompt: Sequence[Message], answer: str) -> Example:
-    """Return the example as the product's chat; earlier turns of its own stay between instruction and question."""
+    """Return the example as the product's chat.
+
+    Earlier turns of its own stay between instruction and question, and calls of tools between question and answer.
+    """
     question_at = max(i for i, m in enumerate(example.messages) if m.role == "user")
     earlier = [m for m in example.messages[:question_at] if m.role != "system"]
-    messages = (prompt[0], *earlier, *prompt[1:], Message("assistant", answer))
-    return replace(example, messages=messages)
+    calls = example.messages[question_at + 1 : -1]
+    last = replace(example.messages[-1], content=answer)
+    return replace(example, messages=(prompt[0], *earlier, *prompt[1:], *calls, last))
 
 
 def _cited(example: Example, context: Context) -> str:
@@ -267,8 +212,13 @@ def _dataset(
     findings: tuple[Finding, ...],
     num_duplicates: int,
 ) -> Dataset:
-    rows = [
-        [[[m.role, m.content] for m in example.messages] + [example.source] for example in part]
-        for part in (train, validation)
-    ]
+    rows = [[_identity(example) for example in part] for part in (train, validation)]
     return Dataset(tuple(train), tuple(validation), sha256_of(rows), findings, num_duplicates)
+
+
+def _identity(example: Example) -> list[object]:
+    """Return what an example is, for the hash; what most examples do not have leaves it as it was without."""
+    turns = [[m.role, m.content] if m.trains else [m.role, m.content, 0] for m in example.messages]
+    calls = [[c.name, c.arguments] for m in example.messages for c in m.tool_calls]
+    tools = [dict(tool) for tool in example.tools]
+    return [*turns, example.source, *(part for part in (example.rejected, calls, tools) if part)]

@@ -1,136 +1,349 @@
-"""Example files of other tools become rows in OpenAI's chat shape, each with its line.
+"""A row of whatever shape becomes one in OpenAI's chat shape, and says which shape it was and what was not used.
 
-Read are JSON Lines, a JSON list, CSV with a header, and InstructLab's qna.yaml; and in them rows of ShareGPT
-(`conversations`), Alpaca (`instruction`, `input`, `output`), `prompt` and `completion`, `question` and `answer`.
+Known are OpenAI's chat and preference rows, ShareGPT, Alpaca, TRL's preference rows, prompt and completion, question and
+answer, and text, also with a chat rendered in it. Other tables are read through `Columns`.
 """
 
-import csv
-import io
+import ast
 import json
-from collections.abc import Iterator
-from pathlib import Path
+import re
+import string
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
-import yaml
+from pericia.errors import ConfigError
+from pericia.markers import read_markers
 
-from pericia.errors import InputError
-
-_PAIRS = (("question", "answer"), ("prompt", "completion"), ("prompt", "response"))
+_QUESTIONS = ("question", "prompt", "input", "query", "instruction")
+_ANSWERS = ("answer", "completion", "response", "output")
 _SHAREGPT_ROLES = {
-    "system": "system",
     "human": "user",
-    "user": "user",
     "gpt": "assistant",
-    "assistant": "assistant",
+    "chatgpt": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
+    "model": "assistant",
+    "developer": "system",
 }
-GUESSED = "columns taken as question and answer"
 _KEPT = ("source", "id")
 
 
-class NotJsonError(Exception):
-    """A line that is no JSON; the message says where in it."""
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns make an example: a column's name, or a text with columns in braces, "Tone of: {phrase}"."""
+
+    question: str = ""
+    answer: str = ""
+    system: str = ""
+    rejected: str = ""  # a worse answer, for preference pairs
+    text: str = ""  # plain text instead of question and answer
+    messages: str = ""  # a whole chat in one column
+    source: str = ""
+
+    @property
+    def given(self) -> bool:
+        return any(astuple(self))
+
+    def __post_init__(self) -> None:
+        for value in (self.question, self.answer, self.system, self.rejected, self.text):
+            template_fields(value)
+        whole = self.messages or self.text
+        if self.given and not whole and not (self.answer and (self.question or self.rejected)):
+            raise ConfigError(
+                "These columns make no example.",
+                hint="Name question and answer; or answer and rejected; or messages; or text.",
+                param="columns",
+            )
 
 
-def read_rows(path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield line number and row of a file, recast; a line that is no JSON yields a `NotJsonError` in place of its row.
+@dataclass(frozen=True, slots=True)
+class Recast:
+    """A row in OpenAI's chat shape, "rejected" beside its messages; `row` is as it came where `shape` is "unknown"."""
 
-    In CSV the line is that of the row's end, in a JSON list and in YAML it is the position of the row, from 1.
-
-    Raises:
-        InputError: the file is missing or no text, or as a whole no YAML.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(f"There is no file '{path}'.", hint="Mend the path.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        hint = "Give a text file in UTF-8: JSONL, JSON, CSV or qna.yaml."
-        raise InputError(f"'{path}' cannot be read: {error}.", hint=hint) from error
-    suffix = path.suffix.lower()
-    if suffix == ".csv":
-        reader = csv.DictReader(io.StringIO(text))
-        rows: Iterator[tuple[int, Any]] = ((reader.line_num, row) for row in reader)
-    elif suffix in {".yaml", ".yml"}:
-        rows = enumerate(_instructlab(text, path), start=1)
-    elif suffix == ".json" and text.lstrip().startswith("["):
-        rows = _json_list(text)
-    else:
-        rows = _json_lines(text)
-    return ((line, recast(row)) for line, row in rows)
+    row: Any
+    shape: str
+    unused: tuple[str, ...] = ()
+    faults: tuple[tuple[str, str], ...] = field(default=())  # code and message
 
 
-def recast(row: Any) -> Any:
-    """Return a row of another tool in OpenAI's chat shape; a row of no known shape comes back as it is.
+def recast(row: Any, columns: Columns | None = None) -> Recast:
+    """Return a row in OpenAI's chat shape.
 
     Example:
-        >>> recast({"question": "How hot?", "answer": "900 °C", "source": "kiln.md"})["messages"][1]
+        >>> recast({"question": "How hot?", "answer": "900 °C", "source": "kiln.md"}).row["messages"][1]
         {'role': 'assistant', 'content': '900 °C'}
+        >>> recast({"phrase": "Hooray", "tone": "joy"}, Columns("Tone of: {phrase}", "tone")).row["messages"][0]
+        {'role': 'user', 'content': 'Tone of: Hooray'}
     """
-    if not isinstance(row, dict) or "messages" in row:
-        return row
-    kept = {key: row[key] for key in _KEPT if row.get(key)}
-    if (messages := _messages(row)) is not None:
-        return {"messages": messages, **kept}
+    if not isinstance(row, dict):
+        return Recast(row, "unknown")
+    if columns is not None and columns.given:
+        return _by_columns(row, columns)
+    for read in _SHAPES:
+        if (found := read(row)) is not None:
+            made, shape, used = found
+            kept = {key: row[key] for key in _KEPT if row.get(key) is not None}
+            unused = () if shape == "chat" else tuple(k for k in row if k not in {*used, *_KEPT})
+            return Recast({**kept, **made}, shape, unused)
+    return Recast(row, "unknown")
+
+
+def _chat(row: Mapping[str, Any]) -> tuple[dict[str, Any], str, set[str]] | None:
+    if "messages" not in row:
+        return None
+    turns = row["messages"]
+    if isinstance(turns, str):  # Parquet and CSV hold chats as text
+        turns = _loads(turns)
+    return {**row, "messages": _turns(turns)}, "chat", set(row)
+
+
+def _sharegpt(row: Mapping[str, Any]) -> tuple[dict[str, Any], str, set[str]] | None:
+    key = next((k for k in ("conversations", "conversation") if k in row), None)
+    if key is None:
+        return None
+    turns = row[key]
+    turns = _turns(_loads(turns) if isinstance(turns, str) else turns)
+    if isinstance(turns, list) and (system := row.get("system")):
+        turns = [{"role": "system", "content": system}, *turns]
+    return {"messages": turns}, "sharegpt", {key, "system"}
+
+
+def _openai_preference(row: Mapping[str, Any]) -> tuple[dict[str, Any], str, set[str]] | None:
+    if not {"preferred_output", "non_preferred_output"} <= row.keys():
+        return None
+    asked = row.get("input")
+    asked = asked if isinstance(asked, dict) else {}
+    made = _pair_of(asked.get("messages"), row["preferred_output"], row["non_preferred_output"])
+    more = {key: asked[key] for key in ("tools", "parallel_tool_calls") if asked.get(key)}
+    used = {"input", "preferred_output", "non_preferred_output"}
+    return {**made, **more}, "preference", used
+
+
+def _trl_preference(row: Mapping[str, Any]) -> tuple[dict[str, Any], str, set[str]] | None:
+    if not {"chosen", "rejected"} <= row.keys():
+        return None
+    prompt, chosen, rejected = row.get("prompt"), row["chosen"], row["rejected"]
+    used = {"prompt", "chosen", "rejected", "tools", "system"}
+    if isinstance(chosen, str) and isinstance(rejected, str) and not prompt:
+        chosen, rejected = read_markers(chosen) or chosen, read_markers(rejected) or rejected
+    made = _pair_of(prompt, chosen, rejected)
+    if (
+        isinstance(system := row.get("system"), str)
+        and system
+        and isinstance(made["messages"], list)
+    ):
+        made["messages"] = [{"role": "system", "content": system}, *made["messages"]]
+    if row.get("tools"):
+        made["tools"] = row["tools"]
+    return made, "preference", used
+
+
+def _alpaca(row: Mapping[str, Any]) -> tuple[dict[str, Any], str, set[str]] | None:
+    if not {"instruction", "output"} <= row.keys():
+        return None
+    used = {"instruction", "input", "output", "history", "system"}
+    asked = f"{row['instruction']}\n\n{row['input']}" if row.get("input") else row["instruction"]
+    turns: list[Any] = []
+    if row.get("system"):
+        turns.append({"role": "system", "content": row["system"]})
+    for pair in row.get("history") or ():
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            return None
+        turns += _pair(*pair)
+    return {"messages": [*turns, *_pair(asked, row["output"])]}, "alpaca", used
+
+
+def _question_answer(row: Mapping[str, Any]) -> tuple[dict[str, Any], str, set[str]] | None:
+    question = next((key for key in _QUESTIONS if key in row), None)
+    answer = next((key for key in (*_ANSWERS, "answers") if key in row), None)
+    if question is None or answer is None:
+        return None
+    asked, told = row[question], _first(row[answer])
+    used = {question, answer, "context", "system"}
+    if isinstance(row.get("label"), bool) and not row["label"]:
+        return None  # KTO's bad answers are not for learning
+    used |= {"label"} if isinstance(row.get("label"), bool) else set()
+    if isinstance(asked, list):  # TRL's prompt and completion as chats
+        turns = _turns(asked)
+        answers = _turns(told) if isinstance(told, list) else [_says(told)]
+        return {"messages": [*turns, *answers]}, "prompt_completion", used
+    if isinstance(told, list):
+        return {"messages": [_asks(asked), *_turns(told)]}, "prompt_completion", used
+    context = row.get("context")
+    if isinstance(context, str) and context.strip() and isinstance(asked, str):
+        asked = f"{context.strip()}\n\n{asked}"
+    turns = [{"role": "system", "content": row["system"]}] if row.get("system") else []
+    return {"messages": [*turns, *_pair(asked, told)]}, "question_answer", used
+
+
+def _text(row: Mapping[str, Any]) -> tuple[dict[str, Any], str, set[str]] | None:
+    text = row.get("text")
+    if not isinstance(text, str):
+        return None
+    if turns := read_markers(text):
+        return {"messages": turns}, "rendered_text", {"text"}
+    return {"messages": [_says(text)]}, "text", {"text"}
+
+
+def _two_columns(row: Mapping[str, Any]) -> tuple[dict[str, Any], str, set[str]] | None:
     texts = [key for key, value in row.items() if isinstance(value, str) and key not in _KEPT]
-    if len(texts) != 2:
-        return row
-    # a table of two columns, such as phrase and tone: read, and said
-    return {"messages": _pair(*(row[key] for key in texts)), GUESSED: texts, **kept}
+    if len(texts) != 2 or len([key for key in row if key not in _KEPT]) != 2:
+        return None
+    return {"messages": _pair(*(row[key] for key in texts))}, "two_columns", set(texts)
 
 
-def _messages(row: dict[str, Any]) -> list[Any] | None:
-    turns = row.get("conversations")
-    if isinstance(turns, list) and all(isinstance(turn, dict) for turn in turns):
-        return [
-            {"role": _SHAREGPT_ROLES.get(t.get("from"), t.get("from")), "content": t.get("value")}
-            for t in turns
-        ]
-    if "instruction" in row and "output" in row:
-        more = row.get("input")
-        return _pair(
-            f"{row['instruction']}\n\n{more}" if more else row["instruction"], row["output"]
-        )
-    for question, answer in _PAIRS:
-        if question in row and answer in row:
-            return _pair(row[question], row[answer])
-    return None
+_Shape = Callable[[Mapping[str, Any]], tuple[dict[str, Any], str, set[str]] | None]
+_SHAPES: tuple[_Shape, ...] = (
+    _chat,
+    _sharegpt,
+    _openai_preference,
+    _trl_preference,
+    _alpaca,
+    _question_answer,
+    _text,
+    _two_columns,
+)
+
+
+def _by_columns(row: Mapping[str, Any], columns: Columns) -> Recast:
+    """Return the row read through the columns; what they miss is a fault of this row."""
+    used: set[str] = set()
+    faults: list[tuple[str, str]] = []
+
+    def fill(template: str) -> Any:
+        if "{" not in template:
+            names = [template]
+        else:
+            names = template_fields(template)
+        used.update(names)
+        if missing := [name for name in names if name not in row]:
+            have = ", ".join(map(str, row)) or "none"
+            faults.append(
+                ("column_missing", f"there is no column '{missing[0]}'; there are: {have}.")
+            )
+            return ""
+        if "{" not in template:
+            return row[template]
+        values = {name: row[name] for name in names}
+        return re.sub(r"\{(\w+)\}", lambda m: str(values[m[1]]), template)
+
+    made: dict[str, Any] = {}
+    shape = "columns"
+    if columns.messages:
+        turns = fill(columns.messages)
+        made["messages"] = _turns(_loads(turns) if isinstance(turns, str) else turns)
+    elif columns.text:
+        cell = fill(columns.text)
+        turns = _loads(cell) if isinstance(cell, str) else cell
+        inner = None if isinstance(turns, list) else _text({"text": cell})
+        made, shape = inner[:2] if inner else ({"messages": _turns(turns)}, shape)
+    elif columns.rejected:
+        prompt = fill(columns.question) if columns.question else None
+        made = _pair_of(prompt, fill(columns.answer), fill(columns.rejected))
+        shape = "preference"
+    else:
+        made["messages"] = _pair(fill(columns.question), _first(fill(columns.answer)))
+    if columns.system and isinstance(made["messages"], list):
+        made["messages"] = [{"role": "system", "content": fill(columns.system)}, *made["messages"]]
+    if columns.source:
+        made["source"] = fill(columns.source)
+    kept = {key: row[key] for key in _KEPT if row.get(key) is not None}
+    unused = tuple(key for key in row if key not in used | set(_KEPT))
+    return Recast({**kept, **made}, shape, unused, tuple(faults))
+
+
+def template_fields(template: str) -> list[str]:
+    """Return the columns that a template names.
+
+    Raises:
+        ConfigError: its braces do not match, or hold more than a name.
+    """
+    try:
+        names = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+    except ValueError as error:
+        names, reason = [""], str(error)
+    else:
+        reason = "braces hold the name of a column and nothing else"
+    if not all(re.fullmatch(r"\w+", name) for name in names):
+        text = f"The template {template!r} cannot be filled: {reason}."
+        raise ConfigError(text, hint='Write columns in braces: "Tone of: {phrase}".')
+    return names
+
+
+def _pair_of(prompt: Any, chosen: Any, rejected: Any) -> dict[str, Any]:
+    """Return a preference row: what both answers share is the prompt, their last messages are the answers."""
+    asked = [_asks(prompt)] if isinstance(prompt, str) and prompt else _turns(prompt or [])
+    better, worse = (_turns(a) if isinstance(a, list) else [_says(a)] for a in (chosen, rejected))
+    if not isinstance(asked, list):
+        return {"messages": asked, "rejected": worse}
+    if len(better) > 1:  # whole chats: what comes before the last message is the prompt
+        if better[:-1] != worse[:-1]:
+            return {"messages": [*asked, *better], "rejected": worse}
+        begins_alike = better[: len(asked)] == asked or not asked
+        asked = better[:-1] if begins_alike or len(asked) == 1 else [*asked, *better[:-1]]
+        better, worse = better[-1:], worse[-1:]
+    answer = worse[0] if len(worse) == 1 else worse
+    text = answer.get("content") if isinstance(answer, dict) else answer
+    return {"messages": [*asked, *better], "rejected": text}
+
+
+def _turns(turns: Any) -> Any:
+    """Return messages with OpenAI's keys and roles; what is no list of objects comes back as it is."""
+    if not isinstance(turns, list):
+        return turns
+    return [_turn(turn) if isinstance(turn, dict) else turn for turn in turns]
+
+
+def _turn(turn: dict[str, Any]) -> dict[str, Any]:
+    made = {key: value for key, value in turn.items() if value is not None or key == "content"}
+    for theirs, ours in (("from", "role"), ("value", "content")):
+        if theirs in made and ours not in made:
+            made[ours] = made.pop(theirs)
+    if isinstance(role := made.get("role"), str):
+        made["role"] = _SHAREGPT_ROLES.get(role, role)
+    content = made.get("content")
+    if isinstance(content, list) and all(_is_text_part(part) for part in content):
+        made["content"] = "".join(part["text"] for part in content)
+    if content is None and "content" in made and made.get("tool_calls"):
+        made["content"] = ""
+    return made
+
+
+def _is_text_part(part: Any) -> bool:
+    return (
+        isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
+    )
+
+
+def _first(value: Any) -> Any:
+    """Return SQuAD's first answer of several; other values as they are."""
+    if isinstance(value, dict) and isinstance(value.get("text"), list):
+        value = value["text"]
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return value[0]
+    return value
+
+
+def _loads(text: str) -> Any:
+    """Return the chat that a cell of text holds, as JSON or as Python prints it; else the text."""
+    if not text.lstrip().startswith("["):
+        return text
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    return text
+
+
+def _asks(question: Any) -> dict[str, Any]:
+    return {"role": "user", "content": question}
+
+
+def _says(answer: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": answer}
 
 
 def _pair(question: Any, answer: Any) -> list[Any]:
-    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-
-
-def _json_lines(text: str) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                yield number, json.loads(line)
-            except json.JSONDecodeError as error:
-                yield number, NotJsonError(f"{error.msg} at column {error.colno}")
-
-
-def _json_list(text: str) -> Iterator[tuple[int, Any]]:
-    try:
-        yield from enumerate(json.loads(text), start=1)
-    except json.JSONDecodeError as error:
-        yield error.lineno, NotJsonError(f"{error.msg} at column {error.colno}")
-
-
-def _instructlab(text: str, path: Path) -> Iterator[Any]:
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"'{path}' is no YAML: {error}.", hint="Mend the YAML.") from error
-    seeds = data.get("seed_examples") if isinstance(data, dict) else None
-    if not isinstance(seeds, list):
-        raise InputError(f"'{path}' has no 'seed_examples'.", hint="Give an InstructLab qna.yaml.")
-    for seed in seeds:
-        pairs = seed.get("questions_and_answers", [seed]) if isinstance(seed, dict) else [seed]
-        for pair in pairs:
-            if not isinstance(pair, dict) or "question" not in pair or "answer" not in pair:
-                yield pair
-                continue
-            question = str(pair["question"]).strip()
-            context = str(seed.get("context") or "").strip() if pair is seed else ""
-            asked = f"{context}\n\n{question}" if context else question
-            yield {"question": asked, "answer": str(pair["answer"]).strip()}
+    return [_asks(question), _says(answer)]

@@ -51,14 +51,40 @@ def similar_pairs(sets: Sequence[frozenset[Gram]], threshold: float) -> Iterator
     frequency = Counter(gram for grams_of_one in sets for gram in grams_of_one)
     seen: defaultdict[Gram, list[int]] = defaultdict(list)
     for j, grams_of_one in enumerate(sets):
-        rarest_first = sorted(grams_of_one, key=lambda gram: (frequency[gram], gram))
-        prefix = rarest_first[: len(rarest_first) - _ceil(threshold * len(rarest_first)) + 1]
+        prefix = _prefix(grams_of_one, frequency, threshold)
         candidates = {i for gram in prefix for i in seen[gram]}
         yield from (
             (i, j) for i in sorted(candidates) if jaccard(sets[i], grams_of_one) >= threshold
         )
         for gram in prefix:
             seen[gram].append(j)
+
+
+def nearest_in(
+    sets: Sequence[frozenset[Gram]], others: Sequence[frozenset[Gram]], threshold: float
+) -> Iterator[tuple[int, int]]:
+    """Yield (i, j) for each of `sets` and each of `others` with a Jaccard of at least `threshold`, ordered by i, j.
+
+    The same filter as `similar_pairs`, for two lists.
+    """
+    frequency = Counter(gram for grams_of_one in (*sets, *others) for gram in grams_of_one)
+    seen: defaultdict[Gram, list[int]] = defaultdict(list)
+    for j, grams_of_one in enumerate(others):
+        for gram in _prefix(grams_of_one, frequency, threshold):
+            seen[gram].append(j)
+    for i, grams_of_one in enumerate(sets):
+        candidates = {j for g in _prefix(grams_of_one, frequency, threshold) for j in seen[g]}
+        yield from (
+            (i, j) for j in sorted(candidates) if jaccard(grams_of_one, others[j]) >= threshold
+        )
+
+
+def _prefix(
+    grams_of_one: frozenset[Gram], frequency: Counter[Gram], threshold: float
+) -> list[Gram]:
+    """Return the rarest runs, of which two sets above the threshold share at least one."""
+    rarest_first = sorted(grams_of_one, key=lambda gram: (frequency[gram], gram))
+    return rarest_first[: len(rarest_first) - _ceil(threshold * len(rarest_first)) + 1]
 
 
 def _ceil(value: float) -> int:

@@ -46,13 +46,14 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table kept as data. `cells[i][j]` stands in row `first_row + i` and column j of its sheet or page."""
+    """A table kept as data. `cells[i][j]` stands in row `first_row + i` and column `first_column + j`, from 0, of its sheet."""
 
     name: str
     columns: tuple[str, ...]
     cells: tuple[tuple[str, ...], ...]
     first_row: int
     place: Place = Place()
+    first_column: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,19 @@ class Sampling:
     seed: int | None = None  # the same seed draws the same answer
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)  # added to the logits of tokens
+    num_logprobs: int | None = None  # likeliest tokens reported at each place; None reports nothing
+    schema: str = ""  # a JSON Schema that the whole answer matches
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token as it was chosen: the natural logarithm of its chance under the model itself, and the likeliest ones."""
+
+    token: str
+    logprob: float
+    data: bytes  # several tokens may share a character, which none of them shows
+    top: tuple["TokenLogprob", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +198,7 @@ class Generation:
     text: str
     usage: Usage
     finish_reason: FinishReason = "stop"
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +217,7 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the user reads. A refusal has no citations and `refused` true."""
+    """What the user reads. A refusal has no citations and `refused` true; `sql` is how a table was asked, if one was."""
 
     text: str
     citations: tuple[Citation, ...] = ()
@@ -210,6 +225,8 @@ class Answer:
     usage: Usage = Usage()
     passages: tuple[Passage, ...] = ()
     finish_reason: FinishReason = "stop"
+    logprobs: tuple[TokenLogprob, ...] = ()
+    sql: str = ""  # empty where the answer was written from passages
 
 
 # --- river 2: examples to adapters ---------------------------------------------------------------
@@ -228,6 +245,7 @@ class Example:
     line: int
     source: str = ""
     rejected: str = ""
+    file: str = ""  # where the examples lie in a folder
     tools: tuple[Mapping[str, object], ...] = ()  # as OpenAI's API takes them
 
     @property
@@ -256,6 +274,7 @@ class Finding:
     message: str
     line: int | None = None
     hint: str = ""
+    file: str = ""  # where the data are a folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +309,7 @@ class LabelledRow:
     ids: tuple[int, ...]
     mask: tuple[bool, ...]
     prompt_ids: tuple[int, ...]
+    rejected_ids: tuple[int, ...] = ()  # of a preference pair: the worse answer, after the same prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +334,11 @@ class Preparation:
     template_sha256: str
     stop_sha256: str
     unguarded_layers: tuple[str, ...] = ()  # 4-bit layers that an evaluation would spoil
+    linear_modules: tuple[str, ...] = ()  # full names of all linear layers but the head
+    num_expected: int | None = None  # trained parameters, counted from the shapes of the layers asked for
+    num_all_linear: int | None = None  # the same, if every linear layer were adapted
+    untrained_tokens: tuple[str, ...] = ()  # tokens of the rows whose embeddings were never trained
+    longest_tokens: int = 0  # of all rows, also those left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,6 +439,10 @@ class ArmResult:
     cost_one_off: float = 0.0
     cost_per_correct: float | None = None
     train_s: float = 0.0
+    first_token_ms_p50: float | None = None
+    first_token_ms_p95: float | None = None
+    cost_with_training: float = 0.0  # a request's cost and its share of the training
+    kind: str = ""  # which of the five arms it is; "" says that its name is its kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,6 +460,36 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakEven:
+    """After how many requests the arm that is `cheap_to_run` has paid for its training; None is never.
+
+    `low` and `high` are the ends of the 95 % interval, from the interval of the saving a request.
+    """
+
+    cheap_to_make: ArmName
+    cheap_to_run: ArmName
+    requests: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """The results on one part of the questions, such as those about documents that training has seen.
+
+    `advice` is what these questions alone would advise.
+    """
+
+    name: str
+    num_questions: int
+    num_families: int
+    detectable: float
+    arms: Mapping[ArmName, ArmResult]
+    pairs: tuple[Pair, ...]
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recommendation:
     """The advice. `arm` may also be one of `recommend.REFUSALS` such as "not enough questions to tell"."""
 
@@ -445,7 +504,10 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that a run found out; recomputed from the rows of its folder, never stored apart from them."""
+    """Everything that a run found out; recomputed from the rows of its folder, never stored apart from them.
+
+    `arms` and `pairs` are those of the deciding track; `rows` and `questions` are all.
+    """
 
     arms: Mapping[ArmName, ArmResult]
     pairs: tuple[Pair, ...]
@@ -455,3 +517,6 @@ class Report:
     primary_score: str
     detectable: float
     facts: Mapping[str, object] = field(default_factory=dict)  # versions, hashes, seeds, hardware
+    track: str = ""  # the questions that arms, pairs and recommendation rest on
+    tracks: tuple[Track, ...] = ()
+    break_even: tuple[BreakEven, ...] = ()

@@ -7,10 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pericia.dataset import check, closed_book, leaks, make_dataset, open_book
+from pericia.config import parse_config
+from pericia.dataset import closed_book, leaks, make_dataset, open_book, read_dataset
 from pericia.errors import InputError
 from pericia.prompts import REFUSAL, closed_book_prompt
-from pericia.types import Chunk, Context, Example, Message, Passage, Place, Question
+from pericia.types import (
+    Chunk,
+    Context,
+    Example,
+    Message,
+    Passage,
+    Place,
+    Question,
+    ToolCall,
+)
+from pericia.workspace import Workspace
 from tests.gearboxes import gearbox_examples
 
 
@@ -140,10 +151,61 @@ def test_too_few_documents_are_refused() -> None:
         make_dataset(rows, validation_share=0.1, seed=0)
 
 
-def test_check_counts(tmp_path: Path) -> None:
-    path = tmp_path / "x.jsonl"
-    line = '{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}'
-    path.write_text(f"{line}\n{line}\n[]\n", encoding="utf-8")
-    report = check(path, lambda messages: 7)
-    assert (report.num_examples, report.num_duplicates, report.num_errors) == (2, 1, 1)
-    assert (report.epochs, report.tokens, report.median_tokens) == (25, (7, 7), 7)
+def test_what_asks_nearly_the_same_is_in_one_split() -> None:
+    long = "What should one do first when the feed pump of the second line loses its pressure"
+    rows = [example(f"{long}{end}", f"answer {i}", i) for i, end in enumerate(("?", " now?"))]
+    rows += [example(f"another thing {i} altogether", f"a{i}", i) for i in range(2, 9)]
+    for seed in range(20):
+        dataset = make_dataset(rows, validation_share=0.3, seed=seed)
+        held_out = {e.line for e in dataset.validation}
+        assert len(held_out & {0, 1}) in (0, 2)
+
+
+def test_a_given_validation_split_is_taken_whole() -> None:
+    rows = [example(f"q{i}", f"a{i}", i) for i in range(4)]
+    dataset = make_dataset(rows[:3], validation_share=0.5, seed=0, validation=rows[3:])
+    assert (dataset.train, dataset.validation) == (tuple(rows[:3]), (rows[3],))
+    with pytest.raises(InputError, match="line 1: the same example stands in line 1"):
+        make_dataset(rows[:3], validation_share=0.5, seed=0, validation=rows[1:2])
+    with pytest.raises(InputError, match="holds no example"):
+        make_dataset(rows[:3], validation_share=0.5, seed=0, validation=[])
+
+
+def test_a_template_that_all_share_makes_no_near_duplicates() -> None:
+    template = (
+        "Say in one word which of these four tones the following phrase of a customer has, please: "
+    )
+    phrases = ["it works", "it broke", "I fear it", "oh really", "how sad", "well done"] * 8
+    rows = [example(f"{template}{p} {i % 7}{'x' * i}", "joy", i) for i, p in enumerate(phrases)]
+    dataset = make_dataset(rows, validation_share=0.2, seed=0)
+    assert dataset.num_duplicates == 0
+
+
+def test_calls_of_tools_stay_in_the_chat_that_is_trained() -> None:
+    call = ToolCall("c1", "weigh", '{"model": "PX-20"}')
+    turns = (
+        Message("user", "How heavy is PX-20?"),
+        Message("assistant", "", tool_calls=(call,)),
+        Message("tool", "96", tool_call_id="c1"),
+        Message("assistant", "96 kg"),
+    )
+    rows = [Example(turns, "t", 1), Example(turns[:2], "u", 2), example("q", "a", 3)]
+    made = make_dataset(rows, validation_share=0.3, seed=0)
+    assert made.num_duplicates == 0
+    book = closed_book(made, "Be brief.")
+    by_line = {e.line: e.messages for e in (*book.train, *book.validation)}
+    assert by_line[1][1:] == turns
+    assert by_line[2][1:] == turns[:2]
+
+
+def test_a_config_names_examples_validation_and_columns(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("phrase,tone\nHooray,joy\nOh no,fear\n", encoding="utf-8")
+    (tmp_path / "dev.csv").write_text("phrase,tone\nAlas,sadness\n", encoding="utf-8")
+    columns = {"question": "Tone of: {phrase}", "answer": "tone"}
+    config = parse_config(
+        {"examples": "rows.csv", "validation": "dev.csv", "columns": columns}, "test"
+    )
+    dataset, findings = read_dataset(config, Workspace(tmp_path))
+    assert [e.question for e in dataset.train] == ["Tone of: Hooray", "Tone of: Oh no"]
+    assert [e.answer for e in dataset.validation] == ["sadness"]
+    assert findings == ()

@@ -1,0 +1,208 @@
+"""`pericia check`: everything that is to say about a source of examples before anybody trains on it.
+
+Faults are findings, not exceptions. With a base model the rows are prepared as training would prepare them, so lengths,
+truncation and the pre-flight are those of the training itself.
+"""
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from pericia import trainers
+from pericia.config import ColumnsConfig, TrainConfig
+from pericia.dataset import make_dataset
+from pericia.duplicates import contradictions, leaks, leaks_between, without_duplicates
+from pericia.errors import ConfigError, InputError, PericiaError
+from pericia.examples import auto_epochs, read_examples
+from pericia.preflight import check_preparation
+from pericia.recast import Columns
+from pericia.rows import find_splits
+from pericia.types import Dataset, Example, Finding, Question
+
+_WHOLE = 200_000  # tokens: every row is measured before any is left out
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """How long the rows are in the base model's tokens, and what training on them would come to."""
+
+    shortest: int
+    median: float
+    longest: int
+    p95: float
+    max_tokens: int
+    num_too_long: int
+    num_tokens: int  # of the rows that fit, read once
+    num_labels: int  # of these, tokens that count in the loss
+    cost_usd: float | None = None  # for all epochs, where a price was given
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What `pericia check` shows. `kinds` counts examples by sort: chat, preference, text."""
+
+    num_examples: int
+    num_duplicates: int
+    num_near_duplicates: int
+    num_validation: int
+    num_sources: int
+    kinds: dict[str, int]
+    turns: dict[int, int]  # messages an example, and how many examples have that many
+    num_without_system: int
+    findings: tuple[Finding, ...]
+    epochs: int
+    num_steps: int
+    lengths: Lengths | None = None
+
+    @property
+    def num_errors(self) -> int:
+        return sum(finding.level == "error" for finding in self.findings)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the document of `pericia check --json`."""
+        return asdict(self) | {"num_errors": self.num_errors}
+
+
+def check(
+    source: str,
+    *,
+    columns: Columns | None = None,
+    validation: str | None = None,
+    questions: Sequence[Question] = (),
+    base: str | None = None,
+    settings: TrainConfig | None = None,
+    usd_per_million_tokens: float | None = None,
+) -> CheckReport:
+    """Return everything that is to say about a file, folder or hub's data set of examples.
+
+    `validation` is a split of its own; a folder's is found by its name. `questions` are held out: no example may give
+    them away. With `base` the rows are measured in its tokens.
+
+    Raises:
+        InputError: a source is missing, empty or unreadable as a whole.
+    """
+    settings = settings or TrainConfig()
+    splits = find_splits(source)
+    examples, findings = read_examples(splits.train, columns)
+    kept, duplicates = without_duplicates(examples)
+    found = [*findings, *duplicates, *contradictions(kept), *leaks(kept, questions)]
+    found += [
+        Finding("warning", "split_ignored", f"'{name}' is no split to train on and is not read.")
+        for name in splits.ignored
+    ]
+    held_out: list[Example] = []
+    if other := validation or splits.validation:
+        others, faults = read_examples(other, columns)
+        held_out, also = without_duplicates(others)
+        found += [_in_validation(fault) for fault in (*faults, *also)]
+        found += [*leaks_between(kept, held_out), *leaks(held_out, questions)]
+        if not held_out:
+            found.append(Finding("error", "validation_empty", f"'{other}' holds no example."))
+    epochs = auto_epochs(max(1, len(kept))) if settings.epochs == "auto" else settings.epochs
+    lengths = None
+    if base and kept:
+        lengths, faults_of_rows = _measure(kept, held_out, base, settings)
+        found += faults_of_rows
+    if lengths is not None and usd_per_million_tokens is not None:
+        cost = lengths.num_tokens * epochs * usd_per_million_tokens / 1e6
+        lengths = replace(lengths, cost_usd=round(cost, 6))
+    return CheckReport(
+        num_examples=len(examples),
+        num_duplicates=len(duplicates),
+        num_near_duplicates=sum(f.code == "near_duplicate_example" for f in duplicates),
+        num_validation=len(held_out),
+        num_sources=len({example.source for example in examples if example.source}),
+        kinds=dict(Counter(map(_kind, examples))),
+        turns=dict(sorted(Counter(len(e.messages) for e in examples).items())),
+        num_without_system=sum(e.messages[0].role != "system" for e in examples),
+        findings=tuple(found),
+        epochs=epochs,
+        num_steps=-(-len(kept) // settings.batch_size) * epochs,
+        lengths=lengths,
+    )
+
+
+def parse_columns(given: Sequence[str], configured: ColumnsConfig) -> Columns:
+    """Return the columns of a config, those of `given`, each like "question=Tone of: {phrase}", put in their place.
+
+    Raises:
+        ConfigError: a part has no name or an unknown one, or the columns make no example.
+    """
+    chosen = configured.model_dump()
+    for part in given:
+        name, mark, value = part.partition("=")
+        if not mark or name not in chosen:
+            hint = f"Write NAME=COLUMN; the names are {', '.join(chosen)}."
+            raise ConfigError(f"--column {part!r} names no part of an example.", hint=hint)
+        chosen[name] = value
+    return Columns(**chosen)
+
+
+def _kind(example: Example) -> str:
+    if example.is_preference:
+        return "preference"
+    return "text" if example.is_text else "chat"
+
+
+def _in_validation(fault: Finding) -> Finding:
+    text = f"validation split: {fault.message}"
+    return Finding(fault.level, fault.code, text, fault.line, fault.hint, fault.file)
+
+
+def _measure(
+    kept: Sequence[Example], held_out: Sequence[Example], base: str, settings: TrainConfig
+) -> tuple[Lengths | None, list[Finding]]:
+    """Return the lengths, and as findings what the pre-flight of a training would stop at."""
+    try:
+        dataset = _split(kept, held_out, settings)
+        trainer = trainers.load()
+        whole = trainer.prepare(dataset, base, settings.model_copy(update={"max_tokens": _WHOLE}))
+    except PericiaError as error:
+        return None, [_as_finding(error)]
+    rows = [*whole.rows, *whole.validation_rows]
+    sizes = sorted(len(row.ids) for row in rows)
+    fitting = [row for row in whole.rows if len(row.ids) <= settings.max_tokens]
+    long = [row for row in rows if len(row.ids) > settings.max_tokens]
+    hint = f"Rows of more than {settings.max_tokens} tokens are left out whole: raise train.max_tokens, or split them."
+    found = [
+        Finding(
+            "warning",
+            "too_long",
+            f"{len(row.ids)} tokens, so it would be left out.",
+            row.example.line,
+            hint,
+            row.example.file,
+        )
+        for row in long
+    ]
+    lengths = Lengths(
+        shortest=sizes[0],
+        median=statistics.median(sizes),
+        longest=sizes[-1],
+        p95=float(sizes[min(len(sizes) - 1, round(0.95 * (len(sizes) - 1)))]),
+        max_tokens=settings.max_tokens,
+        num_too_long=len(long),
+        num_tokens=sum(len(row.ids) for row in fitting),
+        num_labels=sum(sum(row.mask) for row in fitting),
+    )
+    try:
+        ready = trainer.prepare(dataset, base, settings)
+        check_preparation(ready, truncated_share=settings.truncated_share)
+    except PericiaError as error:
+        found.append(_as_finding(error))
+    return lengths, found
+
+
+def _split(kept: Sequence[Example], held_out: Sequence[Example], settings: TrainConfig) -> Dataset:
+    if held_out:
+        return Dataset(tuple(kept), tuple(held_out), "")
+    try:
+        return make_dataset(kept, validation_share=settings.validation_share, seed=settings.seed)
+    except InputError:
+        return Dataset(tuple(kept), (), "")
+
+
+def _as_finding(error: PericiaError) -> Finding:
+    return Finding("error", error.code, error.message, hint=error.hint)

@@ -1,0 +1,305 @@
+"""Where examples come from: files, folders and a hub's data sets become rows, each with its file and line.
+
+Read are JSON Lines, JSON lists, CSV and TSV, Parquet, InstructLab's qna.yaml and plain text. A row that cannot be read
+comes as a `BadRow` in its place: it is reported with the others, and nothing after it is lost.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pericia.errors import InputError
+
+SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".yaml", ".yml", ".txt")
+_TABLES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+_TRAIN_NAMES = ("train",)
+_VALIDATION_NAMES = ("validation", "valid", "val", "dev")
+_HUB_NAME = re.compile(r"^[\w.-]+/[\w.-]+$")
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """What stands where a row should: the name of the fault, and what is wrong."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """A row as it was read. `line` is where it begins in `file`, in Parquet and on a hub its number; both from 1."""
+
+    file: str
+    line: int
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """What to train on, what to validate on if the folder says so, and the files that are neither."""
+
+    train: str
+    validation: str | None = None
+    ignored: tuple[str, ...] = ()
+
+
+def find_splits(source: str) -> Splits:
+    """Return the splits of a folder that names them (`train.jsonl`, `validation.csv` …); else the source is one.
+
+    Raises:
+        InputError: a split is there twice.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        return Splits(source)
+    by_name: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix.lower() in SUFFIXES:
+            by_name.setdefault(re.split(r"[-.]", path.name.lower())[0], []).append(path)
+    train, validation = (
+        [path for name in names for path in by_name.get(name, ())]
+        for names in (_TRAIN_NAMES, _VALIDATION_NAMES)
+    )
+    if not train:
+        return Splits(source)
+    for found in (train, validation):
+        if len(found) > 1:
+            raise InputError(
+                f"'{folder}' has more than one split of a kind: {', '.join(p.name for p in found)}.",
+                hint="Leave one file for training and one for validation, or give the file itself.",
+            )
+    others = [p.name for paths in by_name.values() for p in paths if p not in (*train, *validation)]
+    return Splits(str(train[0]), str(validation[0]) if validation else None, tuple(others))
+
+
+def read_rows(source: str) -> Iterator[SourceRow]:
+    """Yield the rows of a file, of all files of a folder in the order of their paths, or of a hub's data set.
+
+    A hub's data set is `owner/name`, `owner/name:split` or `owner/name:config:split`; the split is `train` if not said.
+
+    Raises:
+        InputError: there is nothing of this name, or a file as a whole cannot be read.
+    """
+    path = Path(source)
+    if path.is_dir():
+        files = _files_of(path)
+        if not files:
+            hint = f"Files end in {', '.join(SUFFIXES)}."
+            raise InputError(f"The folder '{path}' holds no file of examples.", hint=hint)
+        for file in files:
+            yield from _read_file(file, str(file.relative_to(path)))
+    elif is_hub_name(source) and not path.exists():
+        yield from _read_hub(source)
+    else:
+        yield from _read_file(path, "")
+
+
+def _files_of(folder: Path) -> list[Path]:
+    """Return the files of a folder that hold examples: notes and settings lie beside them."""
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    data = [p for p in files if p.name == "qna.yaml" or p.suffix.lower() in _TABLES]
+    return data or [p for p in files if p.suffix.lower() == ".txt"]
+
+
+def is_hub_name(source: str) -> bool:
+    """Return whether a source can only be a hub's data set or a path, and has no suffix of a file.
+
+    Example:
+        >>> is_hub_name("HuggingFaceH4/no_robots:train"), is_hub_name("data/train.jsonl")
+        (True, False)
+    """
+    name = source.partition(":")[0]
+    return bool(_HUB_NAME.match(name)) and not name.lower().endswith(SUFFIXES)
+
+
+def _read_file(path: Path, name: str) -> Iterator[SourceRow]:
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        numbered: Iterator[tuple[int, Any]] = _parquet(path)
+    else:
+        numbered = _readers.get(suffix, _json_lines)(_text(path), path)
+    for line, value in numbered:
+        yield SourceRow(name, line, value)
+
+
+def _text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"There is no file '{path}'.", hint="Mend the path.") from error
+    except OSError as error:
+        raise InputError(f"'{path}' cannot be read: {error}.", hint="Mend the path.") from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        hint = "Give JSONL, JSON, CSV or qna.yaml as text in UTF-8, or Parquet with its suffix."
+        text = f"'{path}' is no text in UTF-8: byte {data[error.start]:#04x} in line {line}."
+        raise InputError(text, hint=hint) from error
+
+
+def _json_lines(text: str, path: Path) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield number, _parsed(line)
+
+
+def _json(text: str, path: Path) -> Iterator[tuple[int, Any]]:
+    """Yield the items of a list with their own lines; a text without a list is JSON Lines, whatever its suffix."""
+    at = _skip_blanks(text, 0)
+    if text[at : at + 1] != "[":
+        yield from _json_lines(text, path)
+        return
+    decoder, line, counted = json.JSONDecoder(), 1, 0
+    at = _skip_blanks(text, at + 1)
+    while text[at : at + 1] not in ("]", ""):
+        line, counted = line + text.count("\n", counted, at), at
+        try:
+            value, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError) as error:
+            yield line, BadRow("no_json", f"no JSON, and nothing after it is read ({error}).")
+            return
+        yield line, value
+        at = _skip_blanks(text, at)
+        if text[at : at + 1] == ",":
+            at = _skip_blanks(text, at + 1)
+        elif text[at : at + 1] != "]":
+            break
+    if text[at : at + 1] != "]":
+        line += text.count("\n", counted, at)
+        yield line, BadRow("no_json", "the list has no end here, and nothing after it is read.")
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        return BadRow("no_json", f"no JSON ({error.msg} at column {error.colno}).")
+    except (ValueError, RecursionError) as error:  # numbers without end, brackets without end
+        return BadRow("no_json", f"no JSON ({error}).")
+
+
+def _skip_blanks(text: str, at: int) -> int:
+    while at < len(text) and text[at] in " \t\r\n":
+        at += 1
+    return at
+
+
+def _table(text: str, path: Path) -> Iterator[tuple[int, Any]]:
+    head = text.partition("\n")[0]
+    delimiter = max("\t,;|", key=head.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        columns = [name.strip() for name in next(reader, [])]
+        start = reader.line_num + 1
+        for cells in reader:
+            line, start = start, reader.line_num + 1
+            if not any(cells):
+                continue
+            if len(cells) != len(columns):
+                said = f"{len(cells)} cells under {len(columns)} columns."
+                yield line, BadRow("row_width", said)
+            else:
+                yield line, dict(zip(columns, cells, strict=True))
+    except csv.Error as error:
+        yield (
+            reader.line_num,
+            BadRow("no_table", f"no CSV, and nothing after it is read ({error})."),
+        )
+
+
+def _instructlab(text: str, path: Path) -> Iterator[tuple[int, Any]]:
+    """Yield the seed questions; of knowledge files the context is not asked with, as InstructLab trains it in."""
+    try:
+        data = _LinedLoader(text).get_single_data()
+    except (yaml.YAMLError, RecursionError) as error:
+        raise InputError(f"'{path}' is no YAML: {error}.", hint="Mend the YAML.") from error
+    seeds = data.get("seed_examples") if isinstance(data, dict) else None
+    if not isinstance(seeds, list):
+        raise InputError(f"'{path}' has no 'seed_examples'.", hint="Give an InstructLab qna.yaml.")
+    for seed in seeds:
+        if not isinstance(seed, dict):
+            yield 1, seed
+            continue
+        pairs = seed.get("questions_and_answers")
+        for pair in pairs if isinstance(pairs, list) else [seed]:
+            line = (pair if isinstance(pair, dict) else seed)[_LINE]
+            if not isinstance(pair, dict) or not {"question", "answer"} <= pair.keys():
+                yield line, BadRow("data_type", "a seed example needs 'question' and 'answer'.")
+                continue
+            question = str(pair["question"]).strip()
+            context = str(seed.get("context") or "").strip() if pair is seed else ""
+            asked = f"{context}\n\n{question}" if context else question
+            yield line, {"question": asked, "answer": str(pair["answer"]).strip()}
+
+
+_LINE = "\0line"
+
+
+class _LinedLoader(yaml.SafeLoader):
+    """Safe YAML whose mappings know the line on which they begin."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        made: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        made[_LINE] = node.start_mark.line + 1
+        return made
+
+
+def _plain(text: str, path: Path) -> Iterator[tuple[int, Any]]:
+    """Yield the paragraphs of a text, which blank lines part."""
+    for found in re.finditer(r"\S.*?(?=\n[ \t\r]*\n|\Z)", text, re.DOTALL):
+        yield text.count("\n", 0, found.start()) + 1, {"text": found.group().rstrip()}
+
+
+def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+        number = 0
+        for batch in file.iter_batches():
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row
+    except FileNotFoundError as error:
+        raise InputError(f"There is no file '{path}'.", hint="Mend the path.") from error
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"'{path}' is no Parquet that can be read: {error}.", hint="Export it again."
+        ) from error
+
+
+def _read_hub(name: str) -> Iterator[SourceRow]:
+    from datasets import load_dataset
+
+    repository, *rest = name.split(":")
+    split = rest[-1] if rest else "train"
+    try:
+        found = load_dataset(repository, rest[0] if len(rest) > 1 else None, split=split)
+    except Exception as error:  # whatever the transport of the hub's client raises
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(
+            f"There is no file or folder '{name}', and the hub gave no data set: {reason}",
+            hint="Mend the path; or the name, which is owner/name:split. Without a network take a file.",
+        ) from error
+    for number, row in enumerate(found, start=1):
+        yield SourceRow("", number, row)
+
+
+_readers: dict[str, Callable[[str, Path], Iterator[tuple[int, Any]]]] = {
+    ".json": _json,
+    ".jsonl": _json_lines,
+    ".csv": _table,
+    ".tsv": _table,
+    ".yaml": _instructlab,
+    ".yml": _instructlab,
+    ".txt": _plain,
+}
