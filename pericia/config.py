@@ -289,7 +289,11 @@ class Config(Section):
     )
     columns: ColumnsConfig = ColumnsConfig()
     model: str = knob("pericia-nano", "the bundled model needs no network")
-    embedder: str = knob("minilm", "the bundled embedder needs no network")
+    embedder: str = knob(
+        "minilm",
+        "the bundled embedder needs no network; others: a sentence-transformers folder or hub name, openai:MODEL, "
+        "jina:MODEL, https://HOST/v1?model=MODEL",
+    )
     store: str = knob(
         "lance", "embedded, on disk; or postgresql://user@host/database, with pgvector"
     )

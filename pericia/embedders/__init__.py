@@ -1,7 +1,7 @@
 """Embedders: texts become vectors of length 1, so that their product is the cosine."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,16 +29,52 @@ class Embedder(Protocol):
         ...
 
 
+@runtime_checkable
+class Contextual(Protocol):
+    """What an embedder is as well if the texts of one call can lend each other meaning: then a call is one document."""
+
+    reads_context: bool
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """What an embedder is as well if its tokens are counted by somebody else."""
+
+    num_tokens_sent: int
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What was spent so far, None where the price is not known."""
+        ...
+
+
 EMBEDDERS = {"minilm": "pericia.embedders.minilm:load"}
 
-
-_ANY_FOLDER = {"folder": "pericia.embedders.local:load_folder"}
+_OTHERS = {
+    "remote": "pericia.embedders.remote:load",
+    "folder": "pericia.embedders.local:load_folder",
+}
+_REMOTE = ("openai:", "jina:", "http://", "https://")
 
 
 def load(name: str) -> Embedder:
-    """Return the embedder of a name of `EMBEDDERS`, or a sentence-transformers folder or hub name."""
+    """Return the embedder of a name.
+
+    That is one of `EMBEDDERS`, a sentence-transformers folder or hub name, or a remote one: `openai:MODEL`,
+    `jina:MODEL`, `https://HOST/v1?model=MODEL`, with options behind `?` (see `embedders/remote.py`).
+
+    Raises:
+        NotFoundError: the folder is none. ConfigError: a remote name is wrong, or its key is missing.
+        ModelError: the model cannot be loaded.
+    """
     if name in EMBEDDERS:
         embedder: Embedder = load_object(EMBEDDERS, name, "embedder")()
-    else:
-        embedder = load_object(_ANY_FOLDER, "folder", "embedder")(name)
+        return embedder
+    other = "remote" if name.startswith(_REMOTE) else "folder"
+    embedder = load_object(_OTHERS, other, "embedder")(name)
     return embedder
+
+
+def reads_context(embedder: Embedder) -> bool:
+    """Return whether a text's vector depends on the texts embedded with it."""
+    return isinstance(embedder, Contextual) and embedder.reads_context
