@@ -7,7 +7,7 @@ nothing else; progress and messages go to stderr.
 import json
 import signal
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ import typer
 from rich.markup import escape
 
 from pericia.config import Config, load_config, parse_config, render_config
-from pericia.errors import ConfigError, NotFoundError, PericiaError
+from pericia.errors import ConfigError, InputError, NotFoundError, PericiaError
 from pericia.machine import hub_answers, look_at_machine, propose_model
 from pericia.terminal import (
     Asker,
@@ -24,6 +24,7 @@ from pericia.terminal import (
     bars,
     check_lines,
     notes,
+    painted,
     report_blocks,
     screen,
     show,
@@ -61,7 +62,7 @@ def main() -> None:
         if "--json" in sys.argv:
             fault = {"message": error.message, "hint": error.hint, "param": error.param}
             print(json.dumps({"error": fault | {"code": error.code}}, ensure_ascii=False))
-        notes.print(f"[bold red]Error:[/] {escape(error.message)}", soft_wrap=True)
+        notes.print(f"[bold red]Error:[/] {painted(error.message)}", soft_wrap=True)
         if error.hint:
             notes.print(escape(error.hint), soft_wrap=True)
         sys.exit(error.exit_code)
@@ -143,14 +144,14 @@ def add(
 
     Example: pericia add manuals prices.xlsx
     """
-    from pericia import embedders, index
+    from pericia import embedders, index, snapshots
     from pericia.verify import verify as prove
 
-    config, workspace = _open(config_file, config_needed=not paths)
+    config, workspace = _open(config_file, config_needed=not (paths or verify))
     chosen = [path.absolute() for path in paths or ()] or [
         workspace.resolve(path) for path in config.documents
     ]
-    if not chosen and not verify:
+    if not chosen and not config.tables and not verify:
         hint = "Give a path, or set the key 'documents'."
         raise ConfigError(f"'{config_file}' names no documents.", hint=hint)
     embedder = embedders.load(config.embedder)
@@ -163,6 +164,10 @@ def add(
         )
         show(as_json, asdict(proof), map(escape, proof.faults or proof.shown))
         raise typer.Exit(1 if proof.faults else 0)
+    unread = snapshots.refresh(config.tables, workspace.tables, root=workspace.root)
+    chosen += [workspace.tables] if any(workspace.tables.glob("*.tsv")) else []
+    if not chosen:
+        raise InputError(f"No table can be read; '{unread[0][0]}': {unread[0][1]}")
     with bars() as shown:
         report = index.sync(
             chosen,
@@ -173,6 +178,7 @@ def add(
             root=workspace.root,
             on_event=lambda e: shown.show(e.stage, e.message, e.done, e.total),
         )
+    report = replace(report, skipped=(*unread, *report.skipped))
     show(as_json, asdict(report), sync_lines(report))
 
 
@@ -185,6 +191,10 @@ def ask(
     ] = None,
     adapter: Annotated[
         str | None, typer.Option(help="An adapter's id, see: pericia models.")
+    ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(help="Use only what this group may read; repeat it for more."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -204,6 +214,7 @@ def ask(
         instruction=config.instruction,
         max_new_tokens=config.evaluate.max_new_tokens,
         adapter=Path(registry.find_adapter(workspace.adapters, adapter).path) if adapter else None,
+        groups=group,
     )
     show(as_json, answer_json(reply), [answer_block(reply)])
 
