@@ -1,5 +1,6 @@
 """GET /api/project and /api/steps: where an industry stands on its way from documents to a deployed expert."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -12,10 +13,12 @@ from pericia.errors import NotFoundError, PericiaError
 from pericia.evaluate.records import latest_run, read_record, read_rows
 from pericia.examples import read_examples
 from pericia.jobs import ENDED, Deployment, Job
+from pericia.machine import look_at_machine
 from pericia.server import shelf
 from pericia.server.house import House
 
 State = Literal["empty", "ready", "running", "done", "stale", "error"]
+_SECRET = re.compile(r"^(\s*\w*(?:password|key|token|secret)\s*:).*$", re.I | re.M)
 STEPS = ("documents", "ask", "examples", "train", "compare", "recommendation", "playground")
 
 
@@ -28,21 +31,56 @@ class Step:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a project is and where it runs; `settings` is the text of its pericia.yaml, empty where it has none."""
+
+    name: str
+    folder: str
+    model: str
+    embedder: str
+    store: str
+    num_cores: int
+    memory_bytes: int
+    gpu: str
+    disk_bytes: int
+    settings: str
+
+
 def routes(house: House) -> APIRouter:
     router = APIRouter(prefix="/api")
 
     @router.get("/project")
     def project() -> Response:
-        config = house.config
-        shape = {"name": config.name, "folder": str(house.workspace.root), "model": config.model}
-        shape |= {"embedder": config.embedder, "store": config.store}
-        return JSONResponse({**shape, "arms": house.room.arms(), "arm": house.room.recommended()})
+        arms = {"arms": house.room.arms(), "arm": house.room.recommended()}
+        return JSONResponse({**asdict(about(house)), **arms})
 
     @router.get("/steps")
     def list_steps() -> Response:
         return JSONResponse({"data": [asdict(step) for step in steps(house)]})
 
     return router
+
+
+def about(house: House) -> About:
+    """Return what the project is and where it runs; keys and passwords in its settings are left out."""
+    config, machine = house.config, look_at_machine()
+    file = house.workspace.root / "pericia.yaml"
+    used = sum(path.stat().st_size for path in house.workspace.state.rglob("*") if path.is_file())
+    return About(
+        name=config.name,
+        folder=str(house.workspace.root),
+        model=config.model,
+        embedder=config.embedder,
+        store=config.store,
+        num_cores=machine.num_cores,
+        memory_bytes=machine.memory_bytes,
+        gpu=machine.gpu,
+        disk_bytes=used,
+        settings=_SECRET.sub(r"\1 (hidden)", file.read_text(encoding="utf-8"))
+        if file.is_file()
+        else "",
+    )
 
 
 def steps(house: House) -> list[Step]:
@@ -60,8 +98,11 @@ def _steps(house: House) -> Iterator[Step]:
     catalogue = shelf.catalogue_of(house.workspace)
     num_documents = len(catalogue.files)
     reads = house.tasks.running(shelf.KIND) is not None
-    facts = {"documents": num_documents, "passages": catalogue.num_chunks}
-    yield Step("documents", "running" if reads else "done" if num_documents else "ready", facts)
+    readings = house.tasks.all(shelf.KIND)
+    waiting = shelf.num_waiting(house.workspace, house.config, readings)
+    read: State = "stale" if waiting and num_documents else "done" if num_documents else "ready"
+    facts = {"documents": num_documents, "passages": catalogue.num_chunks, "waiting": waiting}
+    yield Step("documents", "running" if reads else read, facts)
     yield Step("ask", "done" if num_documents else "empty", {"arm": house.room.recommended()})
 
     num_examples, fault = _num_examples(house)

@@ -85,6 +85,12 @@ def list_files(workspace: Workspace, config: Config, readings: Sequence[Task]) -
     return sorted(shelved, key=lambda one: one.source)
 
 
+def num_waiting(workspace: Workspace, config: Config, readings: Sequence[Task]) -> int:
+    """Return how many files are not read as they are now and could be; those that were refused do not wait."""
+    states = [one.state for one in list_files(workspace, config, readings)]
+    return sum(state in ("waiting", "changed", "gone") for state in states)
+
+
 def find(workspace: Workspace, config: Config, wanted: str) -> Shelved:
     """Return the file of an id or of a source.
 
