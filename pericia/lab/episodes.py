@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 from pericia.lab.forms import bare_turns, label_turns, note_turns
 from pericia.lab.industry import Attribute, Entity, Fact, Industry
@@ -17,14 +18,29 @@ from pericia.prompts import CLOSED_BOOK, INSTRUCTION, OPEN_BOOK, REFUSAL, open_b
 from pericia.types import Message
 
 
+class Stated(NamedTuple):
+    """A fact that a passage states."""
+
+    passage: int
+    name: str
+    label: str
+    value: str
+
+
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """A conversation that ends with the right answer; `cited` is the number of the passage that holds it, 0 for none."""
+    """A conversation that ends with the right answer; `cited` is the number of the passage that holds it, 0 for none.
+
+    `asked` and `label` are the name and the attribute of the first question; `facts` is all that the passages state.
+    """
 
     messages: tuple[Message, ...]
     skill: str
     answerable: bool = True
     cited: int = 0
+    asked: str = ""
+    label: str = ""
+    facts: tuple[Stated, ...] = ()
 
     @property
     def answer(self) -> str:
@@ -130,6 +146,7 @@ def read(industry: Industry, load: Load) -> Episode:
     instruction, form = pick_style(rng, industry)
     asked: list[tuple[str, str, int]] = []
     used: set[tuple[str, str]] = set()
+    first = ("", "")
     for _ in range(1 + rng.randint(*load.follow_ups)):
         missing = rng.random() < 0.22
         fact = _missing(industry, facts, pool) if missing else rng.choice(facts)
@@ -137,21 +154,32 @@ def read(industry: Industry, load: Load) -> Episode:
         if key in used:
             continue
         used.add(key)
+        first = first if first[0] else key
         number = 0 if missing else home[id(fact)]
         answer = REFUSAL if missing else form(fact.entity.name, fact.value, number)
         asked.append((fact.ask(rng.randrange(8)), answer, number))
-    return _conversation("read", instruction, texts, asked)
+    return _conversation("read", instruction, texts, asked, first, groups)
 
 
 def _conversation(
-    skill: str, instruction: str, texts: Sequence[str], asked: Sequence[tuple[str, str, int]]
+    skill: str,
+    instruction: str,
+    texts: Sequence[str],
+    asked: Sequence[tuple[str, str, int]],
+    first: tuple[str, str] = ("", ""),
+    groups: Sequence[Sequence[Fact]] = (),
 ) -> Episode:
     messages = [Message("system", OPEN_BOOK.format(instruction=instruction))]
     for position, (question, answer, _) in enumerate(asked):
         content = question if position else open_book_question(question, texts)
         messages += [Message("user", content), Message("assistant", answer)]
     number = asked[-1][2]
-    return Episode(tuple(messages), skill, bool(number), number)
+    facts = tuple(
+        Stated(n, fact.entity.name, fact.attribute.label, fact.value)
+        for n, group in enumerate(groups, 1)
+        for fact in group
+    )
+    return Episode(tuple(messages), skill, bool(number), number, *first, facts)
 
 
 def join(industry: Industry, load: Load) -> Episode:
@@ -161,16 +189,18 @@ def join(industry: Industry, load: Load) -> Episode:
         [("machine", "site", "site"), ("fault", "reported_to", "person"), ("person", "office", "site"),
          ("contract", "signer", "person"), ("site", "manager", "person")]
     )  # fmt: skip
-    first = wording.attributes[first_name]
+    link_attribute = wording.attributes[first_name]
     others = industry.pick_attributes(kind, 2)
     answers = industry.pick_attributes(second_kind, rng.randint(1, 3), composed=0.2)
     groups: list[list[Fact]] = []
     chains: list[tuple[Fact, Fact]] = []
     for _ in range(rng.randint(1, max(1, min(3, load.passages[1] // 2)))):
-        link = industry.new_fact(industry.new_entity(kind), first)
+        link = industry.new_fact(industry.new_entity(kind), link_attribute)
         target = Entity(link.value, second_kind)
         know = [industry.new_fact(target, attribute) for attribute in answers]
-        side = [industry.new_fact(link.entity, a) for a in others if a.label != first.label]
+        side = [
+            industry.new_fact(link.entity, a) for a in others if a.label != link_attribute.label
+        ]
         about = [link, *side]
         rng.shuffle(about)
         groups += [about, know]
@@ -178,11 +208,14 @@ def join(industry: Industry, load: Load) -> Episode:
     rng.shuffle(groups)
     texts = [write_passage(group, rng, wording) for group in groups]
     asked = []
+    first = ("", "")
     for link, fact in rng.sample(chains, k=min(len(chains), 1 + rng.randint(*load.follow_ups))):
         phrase = link.attribute.phrase.format(e=link.entity.name)
+        first = first if first[0] else (link.entity.name, fact.attribute.label)
         number = next(n for n, group in enumerate(groups, 1) if fact in group)
         asked.append((fact.ask(rng.randrange(8), phrase), f"{fact.value} [{number}]", number))
-    return _conversation("join", pick_style(rng, industry, 1.0)[0], texts, asked)
+    style = pick_style(rng, industry, 1.0)[0]
+    return _conversation("join", style, texts, asked, first, groups)
 
 
 def compare(industry: Industry, load: Load) -> Episode:
@@ -205,7 +238,8 @@ def compare(industry: Industry, load: Load) -> Episode:
     question = rng.choice(wording.texts["superlatives"][side]).format(k=noun, l=attribute.label)
     text = write_passage(rows, rng, wording, style=rng.choice(["rows", "rows", "pipes"]))
     answer = f"{winner.entity.name} [1]"
-    return _conversation("compare", INSTRUCTION, [text], [(question, answer, 1)])
+    asked = [(question, answer, 1)]
+    return _conversation("compare", INSTRUCTION, [text], asked, ("", attribute.label), [rows])
 
 
 def recall(industry: Industry, load: Load) -> Episode:

@@ -5,6 +5,7 @@ kernel at the lengths used here. `to_phi3` gives the tensors under the names of 
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,7 +57,9 @@ class Layer(nn.Module):
         self.input_layernorm = nn.Parameter(torch.ones(size))
         self.post_attention_layernorm = nn.Parameter(torch.ones(size))
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, shown: "Sequence[Shown]" = ()
+    ) -> tuple[Tensor, list[Tensor]]:
         rows, length, size = x.shape
         heads = self.shape.heads
         y = functional.rms_norm(x, (size,), self.input_layernorm, self.shape.eps)
@@ -65,12 +68,34 @@ class Layer(nn.Module):
         first, second = qkv[:2].chunk(2, -1)
         turned = torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
         q, k = turned.flatten(1, 2)
+        astray = [part.loss(q[part.head :: heads], k[part.head :: heads]) for part in shown]
         out = _Attention.apply(q, k, qkv[2].flatten(0, 1), mask)
         out = out.view(rows, heads, length, -1).transpose(1, 2).reshape(rows, length, size)
         x = x + functional.linear(out, self.o_proj)
         y = functional.rms_norm(x, (size,), self.post_attention_layernorm, self.shape.eps)
         gate, up = functional.linear(y, self.gate_up_proj).chunk(2, -1)
-        return x + functional.linear(functional.silu(gate) * up, self.down_proj)
+        return x + functional.linear(functional.silu(gate) * up, self.down_proj), astray
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Where a head has to look: in row `rows[i]` position `at[i]` at any true of `targets[i]`, with `weight[i]`."""
+
+    head: int
+    rows: Tensor
+    at: Tensor
+    targets: Tensor
+    weight: Tensor
+
+    def loss(self, q: Tensor, k: Tensor) -> Tensor:
+        """Return the mean of -log of the attention on the targets; `q` and `k` are the head's, (rows, length, size)."""
+        scores = torch.bmm(q, k.transpose(1, 2))[self.rows, self.at].float() / math.sqrt(
+            q.shape[-1]
+        )
+        later = torch.arange(k.shape[1]) > self.at[:, None]
+        all_scores = scores.masked_fill(later, -torch.inf).logsumexp(-1)
+        losses = all_scores - scores.masked_fill(~self.targets, -torch.inf).logsumexp(-1)
+        return (losses * self.weight).sum() / self.weight.sum()
 
 
 class Network(nn.Module):
@@ -83,15 +108,19 @@ class Network(nn.Module):
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.norm = nn.Parameter(torch.ones(shape.hidden))
 
-    def forward(self, ids: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, shown: Mapping[int, list[Shown]] | None = None) -> Tensor:
+        """Return the last hidden states; `self.astray` is the loss of each head's looks, `shown` by layer."""
         x = functional.embedding(ids, self.embed_tokens)
         size, length = self.shape.hidden // self.shape.heads, ids.shape[1]
         waves = self.shape.theta ** (-torch.arange(0, size, 2).float() / size)
         angles = torch.outer(torch.arange(length).float(), waves)
         cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
         mask = torch.full((length, length), -1e4, dtype=x.dtype).triu(1)
-        for layer in self.layers:
-            x = layer(x, cos, sin, mask)
+        losses = []
+        for number, layer in enumerate(self.layers):
+            x, astray = layer(x, cos, sin, mask, (shown or {}).get(number, ()))
+            losses += astray
+        self.astray = torch.stack(losses) if losses else torch.zeros(1)
         return functional.rms_norm(x, (self.shape.hidden,), self.norm, self.shape.eps)
 
     def logits(self, hidden: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 from pericia.lab.episodes import Episode, Load, closed, follow, join, read
 from pericia.lab.industry import Industry
 from pericia.lab.network import Network
-from pericia.lab.tokens import ANSWER, PADDING, Batch, encode
+from pericia.lab.tokens import ANSWER, Batch, encode
 from pericia.lab.words import TRAINING_SEEDS
 
 PROBE_SEEDS = TRAINING_SEEDS - 10_000
@@ -34,14 +34,7 @@ class Probe:
         batches = []
         for start in range(0, count, 8):
             group = order[start : start + 8]
-            rows = encode(tokenizer, group)
-            width = max(len(row[0]) for row in rows)
-            ids = torch.zeros(len(rows), width, dtype=torch.long)
-            mask = torch.full((len(rows), width), PADDING)
-            for index, (row, role) in enumerate(rows):
-                ids[index, : len(row)] = torch.from_numpy(row.astype("int64"))
-                mask[index, : len(row)] = torch.from_numpy(role.astype("int64"))
-            batches.append((Batch(ids.numpy(), mask.numpy()), group))
+            batches.append((Batch.of(encode(tokenizer, group)), group))
         return cls(batches)
 
     def measure(self, network: Network) -> dict[str, float]:

@@ -18,11 +18,14 @@ from torch.nn import functional
 
 from pericia.lab.episodes import Episode, Load, closed, compare, follow, join, read, recall
 from pericia.lab.industry import Industry
+from pericia.lab.looks import HEADS
 from pericia.lab.muon import Muon
-from pericia.lab.network import Network, Shape
+from pericia.lab.network import Network, Shape, Shown
 from pericia.lab.probe import Probe
-from pericia.lab.tokens import ANSWER, PADDING, PROMPT, REPEAT, Batch, encode, make_batches
+from pericia.lab.tokens import ANSWER, PROMPT, REPEAT, Batch, encode, make_batches
 from pericia.lab.words import NUM_SEEDS, TRAINING_SEEDS
+
+LOOK_WEIGHT = 0.25  # of each head that is shown where to look, against the words
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,45 +39,31 @@ class Recipe:
     rate: float = 0.01
     side_rate: float = 5e-4  # 2e-3 kept the embedding in noise and copying from forming
     decay: float = 0.3  # the last share of the time, in which the rates fall to nearly 0
-    prompt_weight: float = 0.3
-    prompt_share: float = 0.35  # of the prompt positions that enter the loss in a step
+    prompt_weight: float = 0.1
+    prompt_share: float = 0.2  # of the prompt positions that enter the loss in a step
     seed: int = 1
 
 
 def episode_at(progress: float, seed: int, rng: Random) -> Episode:
-    """Return the episode of a seed for a point of the course: few passages first, all five after two fifths."""
-    variants = 1 if progress < 0.1 else 2 if progress < 0.15 else 9
-    industry = Industry(seed, loose=rng.choice([0.0, 0.3, 1.0]), variants=variants)
-    if progress < 0.04:
-        load = Load((1, 1), (1, 3), (1, 3), (2, 4))
-    elif progress < 0.2:
-        load = Load((1, 2), (1, 4), (1, 3), (1, 4))
-    elif progress < 0.45:
-        load = Load((1, 3), (2, 6), (1, 4), (0, 4))
-    elif rng.random() < 0.9:
-        load = Load((1, 5), (2, 8), (2, 5), (0, 3))
+    """Return the episode of a seed for a point of the course: one passage first, all five after a sixth of it."""
+    variants = 2 if progress < 0.04 else 9
+    industry = Industry(seed, loose=rng.choice([0.0, 0.0, 0.3, 1.0]), variants=variants)
+    follow_ups = (0, 0) if rng.random() < 0.8 else (1, 3)
+    if progress < 0.06:
+        load = Load((1, 1), (1, 4), (1, 3), follow_ups)
+    elif progress < 0.16:
+        load = Load((1, 3), (2, 6), (1, 4), follow_ups)
+    elif rng.random() < 0.93:
+        load = Load((1, 5), (2, 8), (2, 5), follow_ups)
     else:
-        load = Load((3, 5), (6, 16), (3, 8), (0, 4))
-    skill = rng.choices(
-        ["read", "join", "compare", "recall", "follow", "closed"], [62, 8, 2, 4, 14, 10]
-    )[0]
+        load = Load((3, 5), (6, 16), (3, 8), follow_ups)
+    shares = [80, 0, 0, 2, 12, 6] if progress < 0.1 else [64, 8, 3, 4, 14, 7]
+    skill = rng.choices(["read", "join", "compare", "recall", "follow", "closed"], shares)[0]
     if skill == "follow":
         return follow(industry, rng.choice([2, 3, 3, 3, 4]))
     if skill == "closed":
         return closed(industry)
     return {"read": read, "join": join, "compare": compare, "recall": recall}[skill](industry, load)
-
-
-def echo_batch(shape: Shape, batch_tokens: int, rng: torch.Generator) -> Batch:
-    """Return random ids said three to eight times: the first lesson, because every later answer is a copy."""
-    length, times = (
-        int(torch.randint(low, high, (1,), generator=rng)) for low, high in ((6, 33), (3, 9))
-    )
-    rows = batch_tokens // (length * times)
-    ids = torch.randint(8, shape.vocabulary, (rows, length), generator=rng).repeat(1, times)
-    mask = torch.full_like(ids, PADDING)
-    mask[:, length + 1 :] = ANSWER
-    return Batch(ids.numpy(), mask.numpy())
 
 
 def loss_of(network: Network, batch: Batch, prompt_weight: float, prompt_share: float) -> Tensor:
@@ -87,12 +76,30 @@ def loss_of(network: Network, batch: Batch, prompt_weight: float, prompt_share: 
     chosen = (role == ANSWER) | (role == REPEAT)
     chosen |= (role == PROMPT) & (torch.rand(len(role)) < prompt_share)
     where = chosen.nonzero().squeeze(1)
-    hidden = network(ids)[:, :-1].reshape(-1, network.shape.hidden)[where]
+    hidden = network(ids, shown_of(batch))[:, :-1].reshape(-1, network.shape.hidden)[where]
     opens = (mask[:, 1:] == ANSWER) & (mask[:, :-1] != ANSWER)
     weight = torch.tensor([prompt_weight, 1.0, 0.0, 0.5])[role[where].long()]
     weight = torch.where(opens.reshape(-1)[where], 3.0, weight)
     losses = functional.cross_entropy(network.logits(hidden), target[where], reduction="none")
-    return (losses * weight).sum() / weight.sum()
+    return (losses * weight).sum() / weight.sum() + LOOK_WEIGHT * network.astray.sum()
+
+
+def shown_of(batch: Batch) -> dict[int, list[Shown]]:
+    """Return by layer what its heads are shown."""
+    shown: dict[int, list[Shown]] = {}
+    for kind, heads in HEADS.items():
+        looks = [(row, look) for row, look in batch.looks if look.kind == kind]
+        if not looks:
+            continue
+        rows = torch.tensor([row for row, _ in looks])
+        targets = torch.zeros(len(looks), batch.ids.shape[1], dtype=torch.bool)
+        for index, (_, look) in enumerate(looks):
+            targets[index, list(look.targets)] = True
+        at = torch.tensor([look.at for _, look in looks])
+        weight = torch.tensor([look.weight for _, look in looks])
+        for layer, head in heads:
+            shown.setdefault(layer, []).append(Shown(head, rows, at, targets, weight))
+    return shown
 
 
 def train(
@@ -123,7 +130,7 @@ def train(
     said = saved = time.monotonic()
     progress, mean = done["seconds"] / (60 * recipe.minutes), 0.0
     while progress < 1:
-        batch = course.next_batch(progress, int(done["step"]))
+        batch = course.next_batch(progress)
         loss = loss_of(
             network, batch, recipe.prompt_weight * min(1.0, 1.5 - progress), recipe.prompt_share
         )
@@ -144,7 +151,7 @@ def train(
             said = now
             say(
                 f"{progress:5.1%} step {done['step']} tokens {done['tokens'] / 1e6:.2f}M "
-                f"loss {mean:.3f} {done['tokens'] / elapsed:.0f} tokens/s"
+                f"loss {mean:.3f} looks {[round(v, 2) for v in network.astray.tolist()]} {done['tokens'] / elapsed:.0f} tokens/s"
             )
         if probe and now - saved > 120:
             save(folder, optimizer, done)
@@ -182,15 +189,11 @@ class Course:
     def __init__(self, recipe: Recipe, tokenizer: Tokenizer, rank: int, num_seeds: int) -> None:
         self.recipe, self.tokenizer, self.rank, self.num_seeds = recipe, tokenizer, rank, num_seeds
         self.rng = Random(f"{recipe.seed} {rank} {num_seeds}")
-        self.echo_rng = torch.Generator().manual_seed(recipe.seed + 7 * rank + num_seeds)
         self.batches: list[Batch] = []
 
-    def next_batch(self, progress: float, step: int) -> Batch:
-        """Return an echo now and then in the first half of the course, else episodes on unused seeds."""
+    def next_batch(self, progress: float) -> Batch:
+        """Return episodes on unused seeds."""
         recipe = self.recipe
-        echoes = 0.4 if progress < 0.2 else 0.05 if progress < 0.5 else 0.0
-        if step * 0.618034 % 1 < echoes:  # spread evenly, and at the same steps in every process
-            return echo_batch(recipe.shape, recipe.batch_tokens, self.echo_rng)
         if not self.batches:
             count = 128 if progress < 0.2 else 512
             room = NUM_SEEDS - TRAINING_SEEDS

@@ -13,6 +13,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import PreTrainedTokenizerFast
 
 from pericia.lab.episodes import Episode
+from pericia.lab.looks import Look, Piece, looks_of
 
 VOCABULARY = 3072
 MAX_TOKENS = 4096
@@ -77,10 +78,17 @@ def marker_id(tokenizer: Tokenizer, marker: str) -> int:
     return number
 
 
-def encode(
-    tokenizer: Tokenizer, episodes: Sequence[Episode]
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return for each episode its ids, uint16, and the role of each: prompt, answer, or the question's second saying.
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An episode in tokens: ids, uint16; the role of each, uint8; and where the reading heads have to look."""
+
+    ids: np.ndarray
+    roles: np.ndarray
+    looks: list[Look]
+
+
+def encode(tokenizer: Tokenizer, episodes: Sequence[Episode]) -> list[Row]:
+    """Return for each episode its ids and roles: prompt, answer, or the question's second saying.
 
     Encoding runs piece by piece between markers, which gives the ids of the rendered chat template.
     """
@@ -93,9 +101,12 @@ def encode(
     for episode in episodes:
         ids: list[int] = []
         mask: list[int] = []
+        said_pieces: list[Piece] = []
         for message in episode.messages:
             encoding = next(encoded)
             piece = encoding.ids
+            starts = [start for start, _ in encoding.offsets]
+            said_pieces.append(Piece(f"\n{message.content}", len(ids) + 1, starts))
             if message.role == "assistant":
                 roles = [PROMPT] * len(newline) + [ANSWER] * (len(piece) - len(newline) + 1)
             else:
@@ -109,34 +120,40 @@ def encode(
             mask += [PROMPT, *roles, *[PROMPT] * len(newline)]
         ids.append(stop)
         mask.append(ANSWER)
-        rows.append((np.array(ids, dtype=np.uint16), np.array(mask, dtype=np.uint8)))
+        looks = looks_of(episode, said_pieces)
+        rows.append(Row(np.array(ids, dtype=np.uint16), np.array(mask, dtype=np.uint8), looks))
     return rows
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`ids[i, t]`, padded with 0 on the right; `mask[i, t]` is the role of that position."""
+    """`ids[i, t]`, padded with 0 on the right; `mask[i, t]` is the role of that position; `looks` as (i, look)."""
 
     ids: np.ndarray
     mask: np.ndarray
+    looks: list[tuple[int, Look]]
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], width: int = 0) -> "Batch":
+        """Return rows side by side, padded to `width` or to the longest."""
+        width = width or max(len(row.ids) for row in rows)
+        ids = np.zeros((len(rows), width), dtype=np.int64)
+        mask = np.full((len(rows), width), PADDING, dtype=np.uint8)
+        for index, row in enumerate(rows):
+            ids[index, : len(row.ids)] = row.ids
+            mask[index, : len(row.ids)] = row.roles
+        return cls(ids, mask, [(i, look) for i, row in enumerate(rows) for look in row.looks])
 
 
-def make_batches(
-    rows: Sequence[tuple[np.ndarray, np.ndarray]], batch_tokens: int, rng: Random
-) -> list[Batch]:
+def make_batches(rows: Sequence[Row], batch_tokens: int, rng: Random) -> list[Batch]:
     """Return batches of rows of about one length, `batch_tokens` each, in random order."""
-    rows = sorted(rows, key=lambda row: len(row[0]))
+    rows = sorted(rows, key=lambda row: len(row.ids))
     batches: list[Batch] = []
     while rows:
-        width = -(-len(rows[-1][0]) // 32) * 32
+        width = -(-len(rows[-1].ids) // 32) * 32
         count = max(1, batch_tokens // width)
-        group, rows = rows[-count:], rows[:-count]
-        ids = np.zeros((len(group), width), dtype=np.int64)
-        mask = np.full((len(group), width), PADDING, dtype=np.uint8)
-        for index, (row_ids, row_mask) in enumerate(group):
-            ids[index, : len(row_ids)] = row_ids
-            mask[index, : len(row_ids)] = row_mask
-        batches.append(Batch(ids, mask))
+        batches.append(Batch.of(rows[-count:], width))
+        rows = rows[:-count]
     rng.shuffle(batches)
     return batches
 

@@ -46,7 +46,8 @@ def test_any_text_survives(tokenizer: Tokenizer) -> None:
 
 def test_pieces_give_the_ids_of_the_rendered_template(tokenizer: Tokenizer) -> None:
     wrapped = wrap_tokenizer(tokenizer)
-    for episode, (ids, roles) in zip(EPISODES[:30], encode(tokenizer, EPISODES[:30]), strict=True):
+    for episode, row in zip(EPISODES[:30], encode(tokenizer, EPISODES[:30]), strict=True):
+        ids, roles = row.ids, row.roles
         chat = [{"role": m.role, "content": m.content} for m in episode.messages]
         assert ids.tolist() == wrapped.apply_chat_template(chat, tokenize=True, return_dict=False)
         assert len(ids) == len(roles)
@@ -58,5 +59,8 @@ def test_batches_hold_every_row_once(tokenizer: Tokenizer) -> None:
     rows = encode(tokenizer, EPISODES)
     batches = make_batches(rows, 2048, Random(0))
     assert sum(len(batch.ids) for batch in batches) == len(rows)
-    assert sum((batch.mask != PADDING).sum() for batch in batches) == sum(len(r[0]) for r in rows)
-    assert sum(batch.ids.size for batch in batches) < 1.25 * sum(len(row[0]) for row in rows)
+    assert sum((batch.mask != PADDING).sum() for batch in batches) == sum(
+        len(row.ids) for row in rows
+    )
+    assert sum(batch.ids.size for batch in batches) < 1.25 * sum(len(row.ids) for row in rows)
+    assert sum(len(batch.looks) for batch in batches) == sum(len(row.looks) for row in rows)

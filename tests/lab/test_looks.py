@@ -1,0 +1,85 @@
+"""Every look points at the text that it should: the same name, label, or piece of the answer."""
+
+import pytest
+from tokenizers import Tokenizer
+
+from pericia.lab.episodes import Episode, Load, join, read
+from pericia.lab.industry import Industry
+from pericia.lab.looks import LABEL, NAME, NOWHERE, OWNER, SOURCE, TAG, Look
+from pericia.lab.tokens import Row, encode, texts_of, train_tokenizer
+from pericia.prompts import REFUSAL
+
+EPISODES = [read(Industry(seed), Load(follow_ups=(0, 1))) for seed in range(60)]
+EPISODES += [join(Industry(seed), Load(follow_ups=(0, 0))) for seed in range(60, 80)]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return train_tokenizer(texts_of(EPISODES))
+
+
+@pytest.fixture(scope="module")
+def rows(tokenizer: Tokenizer) -> list[Row]:
+    return encode(tokenizer, EPISODES)
+
+
+def pairs(tokenizer: Tokenizer, row: Row, kind: int) -> list[tuple[Look, str, list[str]]]:
+    """Return the looks of a kind with the texts of the looking and of the looked-at tokens."""
+    texts = [tokenizer.decode([int(i)]).strip() for i in row.ids]
+    return [(k, texts[k.at], [texts[t] for t in k.targets]) for k in row.looks if k.kind == kind]
+
+
+def test_no_look_goes_forward_or_out_of_the_row(rows: list[Row]) -> None:
+    looks = [(row, look) for row in rows for look in row.looks]
+    assert len(looks) > 20 * len(rows)
+    for row, look in looks:
+        assert 0 <= min(look.targets) <= max(look.targets) <= look.at < len(row.ids)
+
+
+def test_an_asked_name_looks_at_itself_in_the_question(
+    tokenizer: Tokenizer, rows: list[Row]
+) -> None:
+    hits = [
+        (text, targets)
+        for row in rows
+        for look, text, targets in pairs(tokenizer, row, NAME)
+        if look.targets != (NOWHERE,)
+    ]
+    assert len(hits) > 30
+    assert all(text == target for text, [target] in hits)
+
+
+def test_each_value_has_one_owner_and_one_label(tokenizer: Tokenizer, rows: list[Row]) -> None:
+    for kind in (OWNER, TAG):
+        assert sum(len(pairs(tokenizer, row, kind)) for row in rows) > 5 * len(rows)
+    labels = {fact.label.split()[-1] for episode in EPISODES for fact in episode.facts}
+    ends = [t for row in rows for _, _, [t] in pairs(tokenizer, row, TAG)]
+    assert sum(end.lower() in labels for end in ends) > 0.7 * len(ends)  # the others end in a piece
+
+
+def test_an_answer_is_read_off_the_text_that_it_looks_at(
+    tokenizer: Tokenizer, rows: list[Row]
+) -> None:
+    same: list[bool] = []
+    for episode, row in zip(EPISODES, rows, strict=True):
+        texts = [tokenizer.decode([int(i)]).strip() for i in row.ids]
+        looks = pairs(tokenizer, row, SOURCE)
+        if episode.answer == REFUSAL:
+            assert any(look.targets == (NOWHERE,) for look, *_ in looks)
+        for look, _, targets in looks:
+            if look.targets != (NOWHERE,):
+                said = texts[look.at + 1]
+                same.append(any(t.startswith(said) or said in t or t in said for t in targets))
+    assert len(same) > 100
+    assert sum(same) > 0.95 * len(same)  # a word may be cut differently at the start of an answer
+
+
+def test_only_the_asked_label_looks_at_the_question(tokenizer: Tokenizer, rows: list[Row]) -> None:
+    looks = [look for row in rows for look, *_ in pairs(tokenizer, row, LABEL)]
+    asked = [look for look in looks if look.targets != (NOWHERE,)]
+    assert 0.05 * len(looks) < len(asked) < 0.7 * len(looks)
+
+
+def test_an_episode_without_facts_shows_nothing(tokenizer: Tokenizer) -> None:
+    bare = [Episode(episode.messages, "read") for episode in EPISODES[:3]]
+    assert all(row.looks == [] for row in encode(tokenizer, bare))
