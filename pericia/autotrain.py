@@ -23,7 +23,6 @@ from pericia.autotrain_keys import (
     TRAINERS,
     DataSource,
     Line,
-    TrainerOptions,
     data_lines,
     hub_lines,
     param_line,
@@ -51,7 +50,7 @@ class Translation:
     base: str
     settings: TrainConfig
     data: DataSource
-    options: TrainerOptions
+    merge: bool  # a merged copy is wanted beside the adapter
     lines: tuple[Line, ...]
 
     def check(self) -> None:
@@ -127,30 +126,28 @@ def read_autotrain(
     objective = TASKS.get(str(data["task"]), "") or TRAINERS.get(
         str(values.get("trainer", "default")), "sft"
     )
-    settings = _settings(path, values, numbers)
-    options = TrainerOptions(
-        objective=objective,
-        optimizer=_optimizer(values, machine),
-        scheduler=str(values.get("scheduler") or "linear"),
-        weight_decay=numbers["weight_decay"] or 0.0,
-        max_grad_norm=numbers["max_grad_norm"] or 0.0,
-        target_modules=_targets(values.get("target_modules")),
-        merge=bool(values.get("merge_adapter")) and bool(values.get("peft")),
-        dpo_beta=numbers["dpo_beta"] or 0.1,
-        max_prompt_tokens=int(numbers["max_prompt_length"] or 128),
-        evaluate=str(values.get("eval_strategy") or "epoch"),
-    )
+    if objective == "sft" and str(values.get("chat_template") or "none").lower() == "none":
+        objective = "text"  # AutoTrain takes the column as it is, chats rendered in it included
+    more = {
+        "objective": "sft" if objective == "orpo" else objective,  # refused in the table
+        "optimizer": _optimizer(values, machine),
+        "scheduler": str(values.get("scheduler") or "linear"),
+        "target_modules": _targets(values.get("target_modules")),
+    }
+    settings = _settings(path, values, numbers, more)
     found = _data_source(path, data_path or str(values.get("data_path") or source["path"]), values)
-    lines = [*top_lines(data, local), *data_lines(source, found), *hub_lines(hub)]
-    lines += [
-        param_line(key, value, params, settings, options, machine) for key, value in params.items()
-    ]
+    lines = [*top_lines(data, settings, local), *data_lines(source, found), *hub_lines(hub)]
+    lines += [param_line(key, value, params, settings, machine) for key, value in params.items()]
+    merge = bool(values.get("merge_adapter")) and bool(values.get("peft"))
     model = base or str(values.get("model") or data["base_model"])
-    return Translation(str(data["project_name"]), model, settings, found, options, tuple(lines))
+    return Translation(str(data["project_name"]), model, settings, found, merge, tuple(lines))
 
 
 def _settings(
-    path: Path, values: Mapping[str, Any], numbers: Mapping[str, float | None]
+    path: Path,
+    values: Mapping[str, Any],
+    numbers: Mapping[str, float | None],
+    more: Mapping[str, object],
 ) -> TrainConfig:
     batch = int(numbers["batch_size"] or 1) * int(numbers["gradient_accumulation"] or 1)
     chosen = {
@@ -163,7 +160,11 @@ def _settings(
         "batch_size": batch,
         "max_tokens": _max_tokens(values, numbers),
         "warmup": numbers["warmup_ratio"],
+        "weight_decay": numbers["weight_decay"],
+        "max_grad_norm": numbers["max_grad_norm"],
+        "dpo_beta": numbers["dpo_beta"],
         "seed": numbers["seed"],
+        **more,
     }
     try:
         return TrainConfig.model_validate(chosen)
@@ -223,7 +224,7 @@ def _data_source(file: Path, name: str, values: Mapping[str, Any]) -> DataSource
 
 def _split_file(file: Path, name: str, split: str) -> Path | None:
     for folder in (file.parent / name, Path(name)):
-        for suffix in (".csv", ".jsonl"):
+        for suffix in (".csv", ".jsonl", ".json", ".parquet"):
             if (found := folder / f"{split}{suffix}").is_file():
                 return found
     return None

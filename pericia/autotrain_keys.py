@@ -85,26 +85,28 @@ class DataSource:
     prompt_column: str | None
     rejected_column: str | None
 
+    @property
+    def train_name(self) -> str:
+        """The training split as `examples.read_examples` takes it."""
+        return str(self.train or f"{self.path}:{self.train_split}")
 
-@dataclass(frozen=True, slots=True)
-class TrainerOptions:
-    """Settings of the file that pericia.yaml has no knob for."""
-
-    objective: str  # sft, text, dpo or orpo
-    optimizer: str
-    scheduler: str
-    weight_decay: float
-    max_grad_norm: float
-    target_modules: tuple[str, ...]  # empty: all linear layers
-    merge: bool
-    dpo_beta: float
-    max_prompt_tokens: int
-    evaluate: str
+    @property
+    def validation_name(self) -> str | None:
+        if self.validation_split is None:
+            return None
+        return str(self.validation or f"{self.path}:{self.validation_split}")
 
 
-def top_lines(data: Mapping[str, Any], local: bool) -> Iterator[Line]:
+def top_lines(data: Mapping[str, Any], settings: TrainConfig, local: bool) -> Iterator[Line]:
     """Yield what became of the keys outside `data`, `params` and `hub`; first, how the loss differs."""
-    if TASKS.get(str(data.get("task")), "") in {"", "sft"}:
+    if settings.objective == "text":
+        yield Line(
+            "loss",
+            "all words, packed across rows",
+            "changed",
+            "all words and the end of each row; rows never read each other",
+        )
+    if settings.objective == "sft":
         yield Line(
             "loss",
             "question and answer, packed across rows",
@@ -121,7 +123,8 @@ def top_lines(data: Mapping[str, Any], local: bool) -> Iterator[Line]:
             reason = f"only language models are trained here: {', '.join(TASKS)}"
             yield Line(key, value, "refused", reason, stops=True)
         elif key == "task" and value == "llm-orpo":
-            yield Line(key, value, "changed", "ORPO is experimental in TRL")
+            reason = "ORPO is experimental in TRL; llm-dpo learns from the same pairs"
+            yield Line(key, value, "refused", reason, stops=True)
         elif key == "backend" and not value.startswith("local"):
             if local:
                 yield Line(key, value, "changed", "trained on this computer, as asked")
@@ -158,6 +161,10 @@ def data_lines(source: Mapping[str, Any], found: DataSource) -> Iterator[Line]:
         else:
             yield Line(name, shown, "kept", "same meaning")
 
+    if found.validation_split is None:
+        reason = "a share of the examples is held out, to keep the checkpoint that is best on it"
+        yield Line("validation", "none", "changed", reason)
+
 
 def hub_lines(hub: Mapping[str, Any]) -> Iterator[Line]:
     """Yield what became of the keys of `hub`."""
@@ -178,7 +185,6 @@ def param_line(
     value: object,
     params: Mapping[str, Any],
     settings: TrainConfig,
-    options: TrainerOptions,
     machine: Machine,
 ) -> Line:
     """Return what became of one key of `params`."""
@@ -193,8 +199,9 @@ def param_line(
         )
     if key == "push_to_hub" and value:
         return replace(line, verdict="refused", reason="nothing is uploaded; training goes on")
-    if key == "trainer" and value == "reward":
-        return replace(line, verdict="refused", reason="no reward models here", stops=True)
+    if key == "trainer" and value in ("reward", "orpo"):
+        reason = "no reward models here" if value == "reward" else "take dpo: the same pairs"
+        return replace(line, verdict="refused", reason=reason, stops=True)
     peft = bool(params.get("peft"))
     if key == "quantization":
         if not peft:
@@ -208,7 +215,7 @@ def param_line(
         "batch_size": f"{settings.batch_size} examples an optimiser step, with accumulation",
         "gradient_accumulation": f"{settings.batch_size} examples an optimiser step, with batch_size",
         "mixed_precision": f"{precision}, by this computer" if str(value) != precision else "",
-        "optimizer": f"{options.optimizer}: paging needs a GPU" if options.optimizer != value else "",
+        "optimizer": f"{settings.optimizer}: paging needs a GPU" if settings.optimizer != value else "",
         "merge_adapter": "a merged copy beside the adapter, proved equal" if peft else "nothing to merge without peft",
         "save_total_limit": "three checkpoints at least, one an epoch",
         "valid_split": "really used for validation; AutoTrain drops it",

@@ -54,7 +54,11 @@ class RetrievalConfig(Section):
     )
     top_k: int = knob(5, "what the bundled model was trained to read", unit="passages", ge=1, le=50)
     candidates: int = knob(
-        50, "fewer candidates a leg make fusion unstable", unit="chunks a leg", ge=1, le=1000
+        100,
+        "whole documents stand among them; fewer make fusion unstable",
+        unit="chunks a leg",
+        ge=1,
+        le=1000,
     )
     context_tokens: int = knob(
         1500,
@@ -65,6 +69,13 @@ class RetrievalConfig(Section):
     )
     legs: Literal["hybrid", "dense", "lexical", "auto"] = knob(
         "auto", "measures each leg on development questions; without any, both are fused"
+    )
+    dense_weight: float = knob(
+        0.2,
+        "meaning against words where both legs search; legs auto chooses it on development questions",
+        unit="share",
+        ge=0,
+        le=1,
     )
     language: str = knob("auto", "the stop words and stems: en, es, pt, bg, or auto per document")
     lexical_unit: Literal["auto", "surface", "stem", "grams"] = knob(
@@ -117,6 +128,13 @@ class TrainConfig(Section):
         0.1, "chooses the best checkpoint", unit="share of source documents", gt=0, lt=0.9
     )
     warmup: float = knob(0.1, "steady start for small data", unit="share of steps", ge=0, lt=1)
+    trainer: Literal["local", "openai", "azure"] = knob(
+        "local", "openai and azure send the examples away, which needs: pericia train --upload"
+    )
+    base_url: str | None = knob(
+        None,
+        "of a remote trainer, any service with OpenAI's API; else as its client's variables say",
+    )
     objective: Literal["sft", "dpo", "text"] = knob(
         "sft", "answers; dpo learns from pairs of a better and a worse one, text from all words"
     )
@@ -204,6 +222,9 @@ class EvaluateConfig(Section):
     max_new_tokens: int = knob(64, "short answers are asked for", unit="tokens", ge=1, le=8192)
     seed: int = knob(7, "resampling and order of questions", ge=0)
     prices: PriceConfig = PriceConfig()
+    probes: int = knob(
+        24, "shows what training has unlearnt; 0 shows nothing", unit="texts a model", ge=0, le=1000
+    )
     judge: JudgeConfig = JudgeConfig()
 
 
@@ -221,6 +242,12 @@ class UseConfig(Section):
         le=1,
     )
     latency_limit_ms: float | None = knob(None, "slower arms are dropped", unit="ms, median", gt=0)
+    forgetting_limit: float | None = knob(
+        None,
+        "an adapter that surely loses more on general texts is dropped",
+        unit="bits a byte",
+        gt=0,
+    )
     requests_per_month: int = knob(1000, "spreads the one-off costs", ge=1)
 
 
@@ -234,6 +261,12 @@ class ServeConfig(Section):
         unit="requests",
         ge=1,
         le=10_000,
+    )
+    upstream: str = knob(
+        "", "a server that computes for this one, such as vLLM's http://127.0.0.1:8000/v1"
+    )
+    takes_adapters: bool = knob(
+        False, "a server in front may name adapter folders, as vLLM lets it; needs an admin key"
     )
     requests_per_minute: int = knob(
         0, "a key may send so many; 0 counts nothing", unit="requests a key", ge=0, le=1_000_000

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from pericia import duplicates
 from pericia.config import Config
-from pericia.duplicates import alike, contradictions, leaks_between, without_duplicates
+from pericia.duplicates import alike, contradictions, leaks_between, place, without_duplicates
 from pericia.errors import InputError
 from pericia.examples import auto_epochs as auto_epochs
 from pericia.examples import read_examples as read_examples
@@ -111,12 +111,13 @@ def read_dataset(config: Config, workspace: Workspace) -> tuple[Dataset, tuple[F
         held_out = source_of(workspace, config.validation)
     examples, findings = read_examples(splits.train, columns)
     stop_at_errors(findings, config.examples)
+    settings = config.train
     others = None
     if held_out is not None:
         others, also = read_examples(held_out, columns)
         stop_at_errors(also, config.validation or "validation split")
         findings = (*findings, *also)
-    settings = config.train
+    check_objective((*examples, *(others or ())), settings.objective, config.examples)
     made = make_dataset(
         examples,
         validation_share=settings.validation_share,
@@ -124,6 +125,21 @@ def read_dataset(config: Config, workspace: Workspace) -> tuple[Dataset, tuple[F
         validation=others,
     )
     return made, (*findings, *made.findings)
+
+
+def check_objective(examples: Sequence[Example], objective: str, name: str) -> None:
+    """Return if the examples are of the sort that an objective learns from.
+
+    Raises:
+        InputError: pairs are given to another objective than dpo, or dpo gets something else.
+    """
+    odd = next((e for e in examples if e.is_preference != (objective == "dpo")), None)
+    if odd is None:
+        return
+    found = "a preference pair" if odd.is_preference else "no preference pair"
+    hint = "Set train.objective: dpo." if odd.is_preference else "Give pairs, or set sft."
+    text = f"{name}, {place(odd)}: this is {found}, and train.objective is {objective}."
+    raise InputError(text, hint=hint, param="train.objective")
 
 
 def closed_book(dataset: Dataset, instruction: str) -> Dataset:

@@ -51,7 +51,7 @@ _SAID = {  # shapes whose reading a user should know of
 
 
 def read_examples(
-    source: Path | str, columns: Columns | None = None
+    source: Path | str, columns: Columns | None = None, *, reads_markers: bool = True
 ) -> tuple[tuple[Example, ...], tuple[Finding, ...]]:
     """Return the sound examples of a file, folder or hub's data set, and all faults of the others.
 
@@ -69,7 +69,7 @@ def read_examples(
         if isinstance(row.value, BadRow):
             findings.append(_error(row.value.code, row.value.message, row))
             continue
-        made = recast(row.value, columns)
+        made = recast(row.value, columns, reads_markers=reads_markers)
         faults = list(_faults(made, row))
         findings += faults
         unused.update(made.unused)

@@ -67,8 +67,8 @@ class Recast:
     faults: tuple[tuple[str, str], ...] = field(default=())  # code and message
 
 
-def recast(row: Any, columns: Columns | None = None) -> Recast:
-    """Return a row in OpenAI's chat shape.
+def recast(row: Any, columns: Columns | None = None, *, reads_markers: bool = True) -> Recast:
+    """Return a row in OpenAI's chat shape; a chat that is rendered in a text is read as one with `reads_markers`.
 
     Example:
         >>> recast({"question": "How hot?", "answer": "900 °C", "source": "kiln.md"}).row["messages"][1]
@@ -79,7 +79,7 @@ def recast(row: Any, columns: Columns | None = None) -> Recast:
     if not isinstance(row, dict):
         return Recast(row, "unknown")
     if columns is not None and columns.given:
-        return _by_columns(row, columns)
+        return _by_columns(row, columns, reads_markers)
     for read in _SHAPES:
         if (found := read(row)) is not None:
             made, shape, used = found
@@ -177,11 +177,13 @@ def _question_answer(row: Mapping[str, Any]) -> tuple[dict[str, Any], str, set[s
     return {"messages": [*turns, *_pair(asked, told)]}, "question_answer", used
 
 
-def _text(row: Mapping[str, Any]) -> tuple[dict[str, Any], str, set[str]] | None:
+def _text(
+    row: Mapping[str, Any], reads_markers: bool = True
+) -> tuple[dict[str, Any], str, set[str]] | None:
     text = row.get("text")
     if not isinstance(text, str):
         return None
-    if turns := read_markers(text):
+    if turns := read_markers(text) if reads_markers else None:
         return {"messages": turns}, "rendered_text", {"text"}
     return {"messages": [_says(text)]}, "text", {"text"}
 
@@ -206,7 +208,7 @@ _SHAPES: tuple[_Shape, ...] = (
 )
 
 
-def _by_columns(row: Mapping[str, Any], columns: Columns) -> Recast:
+def _by_columns(row: Mapping[str, Any], columns: Columns, reads_markers: bool) -> Recast:
     """Return the row read through the columns; what they miss is a fault of this row."""
     used: set[str] = set()
     faults: list[tuple[str, str]] = []
@@ -236,7 +238,7 @@ def _by_columns(row: Mapping[str, Any], columns: Columns) -> Recast:
     elif columns.text:
         cell = fill(columns.text)
         turns = _loads(cell) if isinstance(cell, str) else cell
-        inner = None if isinstance(turns, list) else _text({"text": cell})
+        inner = None if isinstance(turns, list) else _text({"text": cell}, reads_markers)
         made, shape = inner[:2] if inner else ({"messages": _turns(turns)}, shape)
     elif columns.rejected:
         prompt = fill(columns.question) if columns.question else None

@@ -34,7 +34,7 @@ def train(
     base: str,
     kind: Kind,
     settings: TrainConfig,
-    instruction: str,
+    instruction: str | None,
     folder: Path,
     find: Callable[[str], Context] | None = None,
     on_event: Callable[[TrainEvent], None] | None = None,
@@ -44,13 +44,15 @@ def train(
     """Return the adapter of this job from the registry in `folder`, trained now unless it is there already.
 
     `find` brings back the passages of a question; the kind `rag_fine_tuned` needs it. `parent` is an adapter to go
-    on from.
+    on from. Without `instruction` the chats are trained as they are, not as the arms ask.
 
     Raises:
         InputError: `find` is missing. PreflightError: training would fail silently. JobError: it failed; the same
             call resumes. ConflictError: the same adapter is being trained by another process.
     """
-    if kind == "fine_tuned":
+    if instruction is None:
+        book = dataset
+    elif kind == "fine_tuned":
         book = closed_book(dataset, instruction)
     elif find is not None:
         book = open_book(dataset, instruction, find)

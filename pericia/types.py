@@ -202,6 +202,15 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
+class TextLoss:
+    """How unlikely a text is to a model: the summed negative log-likelihood of its scored tokens, in nats."""
+
+    nats: float
+    num_tokens: int
+    num_bytes: int  # of the text that these tokens spell, in UTF-8
+
+
+@dataclass(frozen=True, slots=True)
 class Citation:
     """A numbered reference of an answer. `verified` is true only if the quote stands in the source as indexed."""
 
@@ -213,6 +222,7 @@ class Citation:
     line: int | None = None
     cell: str | None = None
     reason: str = ""  # why it is not verified
+    sheet: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +319,9 @@ class LabelledRow:
     ids: tuple[int, ...]
     mask: tuple[bool, ...]
     prompt_ids: tuple[int, ...]
-    rejected_ids: tuple[int, ...] = ()  # of a preference pair: the worse answer, after the same prompt
+    rejected_ids: tuple[
+        int, ...
+    ] = ()  # of a preference pair: the worse answer, after the same prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +347,9 @@ class Preparation:
     stop_sha256: str
     unguarded_layers: tuple[str, ...] = ()  # 4-bit layers that an evaluation would spoil
     linear_modules: tuple[str, ...] = ()  # full names of all linear layers but the head
-    num_expected: int | None = None  # trained parameters, counted from the shapes of the layers asked for
+    num_expected: int | None = (
+        None  # trained parameters, counted from the shapes of the layers asked for
+    )
     num_all_linear: int | None = None  # the same, if every linear layer were adapted
     untrained_tokens: tuple[str, ...] = ()  # tokens of the rows whose embeddings were never trained
     longest_tokens: int = 0  # of all rows, also those left out
@@ -350,6 +364,18 @@ class Adapter:
     base: str
     kind: Literal["fine_tuned", "rag_fine_tuned"]
     manifest: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteModel:
+    """A model that a service has trained on our examples: `model` is its name there, `files` are the result files here."""
+
+    model: str
+    base: str
+    job: str
+    service: str
+    trained_tokens: int | None
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -5,8 +6,10 @@ import yaml
 
 from pericia.autotrain import Translation, is_autotrain, read_autotrain
 from pericia.autotrain_keys import PARAMS
-from pericia.errors import ConfigError
+from pericia.errors import ConfigError, InputError
 from pericia.machine import Machine
+from pericia.tune import read_autotrain_data, train_autotrain
+from pericia.workspace import Workspace
 
 CONFIGS = Path(__file__).parents[2] / "shared" / "data" / "autotrain_configs"
 CPU = Machine(cpu="test", num_cores=2, memory_bytes=8 * 2**30, has_bf16=False)
@@ -58,7 +61,7 @@ def test_a_file_becomes_settings_and_a_table(tmp_path: Path) -> None:
     assert (settings.method, settings.learning_rate, settings.epochs) == ("qlora", 1e-5, 2)
     assert (settings.batch_size, settings.max_tokens, settings.warmup) == (16, 512, 0.1)
     assert (settings.rank, settings.alpha, settings.dropout) == (16, 32, 0.05)
-    assert result.options.target_modules == ("qkv_proj", "o_proj")
+    assert settings.target_modules == ("qkv_proj", "o_proj")
     assert result.data.train == tmp_path / "rows" / "train.jsonl"
     assert result.data.validation == tmp_path / "rows" / "dev.jsonl"
     found = verdicts(result)
@@ -112,7 +115,7 @@ def test_what_this_computer_lacks_is_changed(tmp_path: Path) -> None:
     )
     result = translate(tmp_path, text)
     reasons = {line.key: line.reason for line in result.lines}
-    assert result.options.optimizer == "adamw_torch"
+    assert result.settings.optimizer == "adamw_torch"
     assert "paging needs a GPU" in reasons["params.optimizer"]
     assert reasons["params.mixed_precision"] == "fp32, by this computer"
 
@@ -206,7 +209,7 @@ def test_all_48_parameters_are_known() -> None:
         ("smollm2.yml", "qlora", 1e-5, 2048, "sft"),
         ("llama32-1b-sft.yml", "qlora", 1e-5, 2048, "sft"),
         ("llama3-8b-dpo-qlora.yml", "qlora", 3e-5, 1024, "dpo"),
-        ("gpt2_sft.yml", "full", 3e-5, 1024, "sft"),
+        ("gpt2_sft.yml", "full", 3e-5, 1024, "text"),
     ],
 )
 def test_autotrains_own_files_are_accepted_as_they_are(
@@ -217,5 +220,83 @@ def test_autotrains_own_files_are_accepted_as_they_are(
     settings = result.settings
     assert (settings.method, settings.learning_rate) == (method, rate)
     assert (settings.max_tokens, settings.batch_size) == (tokens, 8)
-    assert result.options.objective == objective
-    assert result.options.merge == (method == "qlora" and objective == "sft")
+    assert settings.objective == objective
+    assert result.merge == (method == "qlora" and objective == "sft")
+
+
+def test_the_data_of_a_file_are_read_with_its_columns_and_splits(tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    for split, first in (("train", 0), ("dev", 50)):
+        rows = [
+            {
+                "messages": str(
+                    [{"role": "user", "content": f"q{n}"}, {"role": "assistant", "content": "a"}]
+                )
+            }
+            for n in range(first, first + 4)
+        ]
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / "rows" / f"{split}.jsonl").write_text(lines, encoding="utf-8")
+    dataset, findings = read_autotrain_data(translate(tmp_path))
+    assert [e.question for e in dataset.validation] == ["q50", "q51", "q52", "q53"]
+    assert (len(dataset.train), findings) == (4, ())
+
+    shared = (tmp_path / "rows" / "train.jsonl").read_text(encoding="utf-8")
+    (tmp_path / "rows" / "dev.jsonl").write_text(shared, encoding="utf-8")
+    with pytest.raises(InputError, match="the same example stands in line 1 of the validation"):
+        read_autotrain_data(translate(tmp_path))
+    (tmp_path / "rows" / "dev.jsonl").write_text("", encoding="utf-8")
+    with pytest.raises(InputError, match="holds no example"):
+        read_autotrain_data(translate(tmp_path))
+
+
+def test_pairs_and_plain_texts_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    pairs = [{"ask": f"q{n}", "good": "a", "bad": "b"} for n in range(3)]
+    chat = "<|user|>\nq<|end|>\n<|assistant|>\na<|end|>"
+    for split, rows in (("train", pairs), ("plain", [{"text": f"{chat} {n}"} for n in range(3)])):
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / "rows" / f"{split}.jsonl").write_text(lines, encoding="utf-8")
+    columns = "text_column: good\n    rejected_text_column: bad\n    prompt_text_column: ask"
+    text = FILE.replace("  valid_split: dev\n", "").replace("text_column: messages", columns)
+    dpo = text.replace("llm-sft", "llm-dpo")
+    dataset, _ = read_autotrain_data(translate(tmp_path, dpo))
+    every = sorted((*dataset.train, *dataset.validation), key=lambda e: e.line)
+    assert [(e.question, e.answer, e.rejected) for e in every] == [
+        (f"q{n}", "a", "b") for n in range(3)
+    ]
+    plain = FILE.replace("  valid_split: dev\n", "").replace(
+        "train_split: train", "train_split: plain"
+    )
+    plain = plain.replace("text_column: messages", "text_column: text")
+    plain = plain.replace("chat_template: tokenizer", "chat_template: null")
+    dataset, _ = read_autotrain_data(translate(tmp_path, plain))
+    assert all(e.is_text and "<|user|>" in e.answer for e in dataset.train)
+    assert any(line.key == "validation" for line in translate(tmp_path, plain).lines)
+
+
+@pytest.mark.slow
+def test_a_file_trains_an_adapter_and_the_same_file_finds_it_again(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    (tmp_path / "rows").mkdir()
+    for split, start in (("train", 0), ("dev", 50)):
+        chats = [
+            {
+                "messages": [
+                    {"role": "user", "content": f"q {n}"},
+                    {"role": "assistant", "content": "a"},
+                ]
+            }
+            for n in range(start, start + 8)
+        ]
+        lines = "".join(json.dumps(chat) + "\n" for chat in chats)
+        (tmp_path / "rows" / f"{split}.jsonl").write_text(lines, encoding="utf-8")
+    text = FILE.replace("target_modules: qkv_proj, o_proj", "target_modules: all-linear")
+    text = text.replace("quantization: int4", "quantization: null").replace("lr: 1e-5", "lr: 5e-3")
+    translation = translate(tmp_path, text, base=str(tiny_model))
+    first = train_autotrain(translation, Workspace(tmp_path))
+    again = train_autotrain(translation, Workspace(tmp_path))
+    assert again.adapter == first.adapter
+    assert first.adapter.manifest["num_validation"] == 8
+    assert Path(first.adapter.path, "adapter_model.safetensors").exists()

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pericia.config import TrainConfig
 from pericia.lookup import load_object
-from pericia.types import Dataset, Preparation, TrainEvent
+from pericia.types import Dataset, Preparation, RemoteModel, TrainEvent
 
 
 class Trainer(Protocol):
@@ -49,4 +49,40 @@ TRAINERS = {"local": "pericia.trainers.local.trainer:LocalTrainer"}
 def load(name: str = "local") -> Trainer:
     """Return the trainer of a name of `TRAINERS`."""
     trainer: Trainer = load_object(TRAINERS, name, "trainer", extra="train")()
+    return trainer
+
+
+class RemoteTrainer(Protocol):
+    service: str  # its address
+
+    def train(
+        self,
+        dataset: Dataset,
+        base: str,
+        settings: TrainConfig,
+        folder: Path,
+        *,
+        suffix: str = "",
+        on_event: Callable[[TrainEvent], None] | None = None,
+    ) -> RemoteModel:
+        """Return the model that a service has trained; what went there and came back lies in `folder`.
+
+        The same call after an interruption waits for the job that was begun. `suffix` becomes part of the name.
+
+        Raises:
+            InputError: too few examples. JobError: the service refused, or the job failed. ModelError: the service
+                does not answer.
+        """
+        ...
+
+
+REMOTE_TRAINERS = {
+    "openai": "pericia.trainers.remote:load_openai",
+    "azure": "pericia.trainers.remote:load_azure",
+}
+
+
+def load_remote(name: str, base_url: str | None = None) -> RemoteTrainer:
+    """Return the trainer of a name of `REMOTE_TRAINERS`; its key stands in the environment, as for OpenAI's client."""
+    trainer: RemoteTrainer = load_object(REMOTE_TRAINERS, name, "remote trainer")(base_url)
     return trainer
