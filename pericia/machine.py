@@ -8,6 +8,7 @@ import platform
 import shutil
 import socket
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,6 +95,16 @@ def propose_model(machine: Machine, hub: bool) -> Proposal:
         "HuggingFaceTB/SmolLM2-135M-Instruct",
         f"{machine.memory_bytes / 2**30:.0f} GiB of memory hold a small instruct model only",
     )
+
+
+def peak_memory_bytes() -> int:
+    """Return the most memory that this process has held at once; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _gpu() -> tuple[str, int]:

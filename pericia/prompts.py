@@ -20,6 +20,12 @@ OPEN_BOOK = (
     "If they do not hold the answer, say: " + REFUSAL
 )
 
+JUDGE = (
+    "You compare an answer with reference answers to the same question. The answer is right if it says the same as one "
+    "of the references, whatever its words and form, and nothing that contradicts it. End your reply with one word: "
+    "RIGHT or WRONG."
+)
+
 _REFUSALS = re.compile(
     r"^\W*(i (do not|don['’]t) know|no lo s[eé]|n[aã]o sei|не знам)\b", re.IGNORECASE
 )
@@ -71,6 +77,13 @@ def open_book_question(question: str, passage_texts: Sequence[str]) -> str:
     """
     numbered = [f"[{number}] {text}" for number, text in enumerate(passage_texts, start=1)]
     return "\n\n".join([f"Question: {question}", *numbered, f"Question: {question}"])
+
+
+def judge_messages(question: str, references: Sequence[str], answer: str) -> tuple[Message, ...]:
+    """Return what a judge is asked about an answer."""
+    listed = "\n".join(f"Reference: {reference}" for reference in references)
+    content = f"Question: {question}\n{listed}\nAnswer: {answer}"
+    return Message("system", JUDGE), Message("user", content)
 
 
 def passage_text(passage: Passage) -> str:

@@ -1,11 +1,13 @@
 """What a run works on: held-out questions, examples that give none of them away, and the adapters trained on them."""
 
+import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pericia.config import Config
-from pericia.dataset import leaks, make_dataset, read_examples, stop_at_errors
-from pericia.errors import ConfigError
+from pericia.dataset import leaks, read_dataset, stop_at_errors
+from pericia.duplicates import leaking
+from pericia.errors import ConfigError, InputError
 from pericia.evaluate.questions import read_questions
 from pericia.evaluate.scores import SCORES
 from pericia.evaluate.tools import Tools, open_tools
@@ -41,6 +43,12 @@ def collect_questions(
             "No questions are configured (key 'questions'), so nothing can be measured.",
             hint='Name a JSONL file: {"id": "q1", "question": "…", "answers": ["…"], "sources": ["…"]}',
         )
+    try:
+        re.compile(config.evaluate.pattern)
+    except re.error as error:
+        raise ConfigError(
+            f"evaluate.pattern is no regular expression: {error}.", hint="Mend it, or take it out."
+        ) from error
     score = config.evaluate.score
     if score not in SCORES:
         raise unknown_name("score (key evaluate.score)", score, SCORES)
@@ -56,17 +64,38 @@ def collect_questions(
 def collect_examples(
     config: Config, workspace: Workspace, questions: Sequence[Question]
 ) -> tuple[Dataset | None, tuple[Finding, ...]]:
-    """Return the data set, None without examples, and its findings; a leak stops the run before it begins."""
+    """Return the data set, None without examples, and its findings.
+
+    A leak stops the run before it begins, or is a warning among the findings where `evaluate.on_leak` is "show".
+    """
     if config.examples is None:
         return None, ()
-    path = workspace.resolve(config.examples)
-    examples, findings = read_examples(path)
-    stop_at_errors(findings, config.examples)
-    dataset = make_dataset(
-        examples, validation_share=config.train.validation_share, seed=config.train.seed
-    )
-    stop_at_errors(leaks(dataset, questions), config.examples)
-    return dataset, (*findings, *dataset.findings)
+    dataset, findings = read_dataset(config, workspace)
+    leaks_found = leaks(dataset, questions)
+    if config.evaluate.on_leak == "stop":
+        stop_at_errors(leaks_found, config.examples)
+    shown = [replace(finding, level="warning") for finding in leaks_found]
+    return dataset, (*findings, *shown)
+
+
+def given_away(dataset: Dataset | None, questions: Sequence[Question]) -> dict[str, str]:
+    """Return, by id, the questions that examples give away, and the example that does.
+
+    Raises:
+        InputError: no question is left.
+    """
+    examples = (*dataset.train, *dataset.validation) if dataset else ()
+    found: dict[str, str] = {}
+    left = list(questions)
+    while new := {q.id: f"example '{e.id}' {how} it" for e, q, how in leaking(examples, left)}:
+        found |= new
+        left = [question for question in left if question.id not in found]
+    if not left:
+        raise InputError(
+            "The examples give away every question, so nothing held out is left.",
+            hint="Hold out other questions, or take the examples out that 'pericia check' names.",
+        )
+    return found
 
 
 def train_adapters(

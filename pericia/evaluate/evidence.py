@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pericia.config import UseConfig
-from pericia.evaluate.arms import ARMS
+from pericia.evaluate.arms import ARMS, Arm
 from pericia.evaluate.results import between
 from pericia.evaluate.stats import CONFIDENCE
-from pericia.types import ArmResult, Pair
+from pericia.types import ArmResult, BreakEven, Pair
 
 FEW_EXAMPLES = 100  # below, tuning seldom changes anything: a small data set is rule R3
 NAMES = {
@@ -36,6 +36,17 @@ class Evidence:
     num_contradictions: int = 0
     thoughtless: Mapping[str, float] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
+    break_even: Sequence[BreakEven] = ()
+    setbacks: Mapping[str, str] = field(default_factory=dict)  # what a tuned arm has unlearnt
+
+    def kind(self, arm: str) -> Arm:
+        """Return which of the five an arm is."""
+        return ARMS[self.arms[arm].kind or arm]
+
+    def in_order(self) -> list[str]:
+        """Return the arms from the cheapest kind to the dearest, those of the config's own after their kind."""
+        order = list(ARMS)
+        return sorted(self.arms, key=lambda a: (order.index(self.arms[a].kind or a), a not in ARMS))
 
 
 def reasons_of_scores(
@@ -60,7 +71,7 @@ def reasons_of_scores(
         if max(abs(pair.low), abs(pair.high)) < evidence.smallest_gain:
             small = "; any difference is too small to matter"
         reasons.append(
-            f"{title(chosen)} {verb} {NAMES[other]}: {signed(pair.difference)} points "
+            f"{title(chosen)} {verb} {name_of(other)}: {signed(pair.difference)} points "
             f"({span(pair.low, pair.high, with_sign=True)}, p {p_value(pair.p)}){small}."
         )
     return tuple(reasons)
@@ -69,7 +80,7 @@ def reasons_of_scores(
 def reasons_of_data(evidence: Evidence) -> tuple[str, ...]:
     """Return what the arms left out and the examples say."""
     reasons = [f"{title(arm)} was left out: {why}" for arm, why in evidence.left_out.items()]
-    tuned = [arm for arm in evidence.arms if ARMS[arm].is_tuned]
+    tuned = [arm for arm in evidence.arms if evidence.kind(arm).is_tuned]
     if tuned and evidence.num_examples < FEW_EXAMPLES:
         reasons.append(
             f"{evidence.num_examples} examples are too little data to judge fine-tuning by (R3)."
@@ -85,9 +96,14 @@ def mean_of(evidence: Evidence, arm: str) -> float:
     return evidence.arms[arm].scores[evidence.primary].mean
 
 
+def name_of(arm: str) -> str:
+    """Return an arm as a sentence calls it; an arm of the config by its own name."""
+    return NAMES.get(arm, f"'{arm}'")
+
+
 def title(arm: str) -> str:
-    name = NAMES[arm]
-    return name[0].upper() + name[1:]
+    text = name_of(arm)
+    return text[0].upper() + text[1:]
 
 
 def points(value: float) -> str:

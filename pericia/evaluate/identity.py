@@ -9,12 +9,24 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from pericia.config import Config
+from pericia.evaluate.lanes import Lane
+from pericia.evaluate.scores import SCORES_VERSION
 from pericia.evaluate.tools import Tools
+from pericia.evaluate.tracks import tracks_of
 from pericia.machine import look_at_machine
 from pericia.prompts import PROMPTS_VERSION, prompts_sha256
 from pericia.types import Adapter, Dataset, Finding, Question
 from pericia.workspace import sha256_of
 
+_NO_PART_OF_ANSWERS = {
+    "prices",
+    "smallest_gain",
+    "arms",
+    "extra_arms",
+    "on_leak",
+    "judge",
+    "probes",
+}
 LIBRARIES = ("pericia", "torch", "transformers", "peft", "trl", "lancedb", "numpy", "scipy")
 MOST_FINDINGS_KEPT = 100
 
@@ -23,21 +35,27 @@ def identify(
     config: Config,
     questions: Sequence[Question],
     dataset: Dataset | None,
-    arms: Sequence[str],
+    lanes: Sequence[Lane],
     tools: Tools,
 ) -> dict[str, Any]:
     """Return everything that the answers and their scores depend on; its hash names the run.
 
     Prices and the use are not part of it: they change the advice and the costs, not the answers.
     """
-    evaluate = config.evaluate.model_dump(mode="json", exclude={"prices", "smallest_gain", "arms"})
+    evaluate = config.evaluate.model_dump(mode="json", exclude=_NO_PART_OF_ANSWERS)
     return {
-        "arms": list(arms),
+        "arms": [lane.name for lane in lanes],
+        "own_arms": [
+            [lane.name, lane.kind, lane.tools.model_identity, lane.tools.index_identity]
+            for lane in lanes
+            if lane.name != lane.kind
+        ],
         "questions_sha256": sha256_of([asdict(question) for question in questions]),
         "dataset_sha256": dataset.sha256 if dataset else "",
         "index": tools.index_identity,
         "model": tools.model_identity,
         "prompts_sha256": prompts_sha256(),
+        "scores_version": SCORES_VERSION,
         "instruction": config.instruction,
         "retrieval": config.retrieval.model_dump(mode="json", exclude={"pdf_password"}),
         "train": config.train.model_dump(mode="json") if dataset else {},
@@ -48,9 +66,12 @@ def identify(
 def describe(
     config: Config,
     identity: Mapping[str, Any],
+    questions: Sequence[Question],
     dataset: Dataset | None,
     findings: Sequence[Finding],
+    lanes: Sequence[Lane],
     left_out: Mapping[str, str],
+    tainted: Mapping[str, str],
     before: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the facts of the report. What `before` says of the first start and of the training stays."""
@@ -60,6 +81,13 @@ def describe(
         "created": before.get("created", now),
         "adapters": before.get("adapters", {}),
         "left_out": dict(left_out),
+        "kinds": {lane.name: lane.kind for lane in lanes},
+        "models": {lane.name: lane.config.model for lane in lanes},
+        "tracks": tracks_of(questions, dataset),
+        "tainted": dict(tainted),
+        "labels": [],
+        "probes": before.get("probes", {}),
+        "peak_memory_bytes": before.get("peak_memory_bytes", 0),
         "hashes": dict(identity),
         "prompts_version": PROMPTS_VERSION,
         "dataset": _card(dataset, findings) if dataset else {},
@@ -73,6 +101,7 @@ def facts_of_adapter(adapter: Adapter) -> dict[str, object]:
     """Return what the report says of an adapter."""
     kept = (
         "train_s",
+        "peak_memory_bytes",
         "num_train",
         "num_validation",
         "num_too_long",

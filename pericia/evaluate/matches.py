@@ -17,6 +17,11 @@ from numpy.typing import NDArray
 from pericia.evaluate.normalise import normalise, quantities
 
 MARKER = re.compile(r"\s*\[\d+(?:\s*,\s*\d+)*\]")
+_LABEL = re.compile(
+    r"(?:^|\b(?:answer|option|respuesta|opción|resposta|opção|отговор)\b[\s:]*(?:is|es|é|е)?)"
+    r"[\s:(\[*]*(?P<label>[a-h]|\d)(?![\w'’])",
+    re.IGNORECASE,
+)
 _ITEM_END = re.compile(r"\s*(?:[;\n•]|,\s+(?:and|y|e|и)?\s*|\s(?:and|y|e|и)\s)\s*")
 
 
@@ -98,6 +103,31 @@ def set_f1(text: str, references: Sequence[str], language: str = "en") -> float:
     return max((_set_f1(text, reference, language) for reference in references), default=0.0)
 
 
+def choice(text: str, references: Sequence[str], _language: str = "en") -> float:
+    """Return 1.0 if the answer's label, A to H or a digit, is that of a reference, else 0.0, also without a label.
+
+    The label is the first one that begins the answer or follows "answer", "option" or their like.
+
+    Source: accuracy of multiple choice, as in MMLU; an answer that shows no label counts as wrong.
+
+    Example:
+        >>> choice("B) the valve", ["B"]), choice("The answer is (c).", ["C"]), choice("the valve", ["B"])
+        (1.0, 1.0, 0.0)
+    """
+    label = _label(text)
+    return float(label != "" and any(label == _label(reference) for reference in references))
+
+
+def is_label(text: str) -> bool:
+    """Return whether a text is nothing but the label of an option.
+
+    Example:
+        >>> is_label("B"), is_label("(3)"), is_label("3 bar")
+        (True, True, False)
+    """
+    return len(re.findall(r"\w", text)) == 1 and _label(text) != ""
+
+
 def format_json(text: str, references: Sequence[str], _language: str = "en") -> float:
     """Return 1.0 if the answer is a JSON object with exactly the keys of a reference, else 0.0.
 
@@ -162,6 +192,11 @@ def k_precision(text: str, passage_texts: Sequence[str], language: str = "en") -
     words = normalise(text, language).split()
     known = set(normalise("\n".join(passage_texts), language).split())
     return sum(word in known for word in words) / len(words) if words else None
+
+
+def _label(text: str) -> str:
+    found = _LABEL.search(text.strip())
+    return found["label"].casefold() if found else ""
 
 
 def _f1(text: str, reference: str, language: str) -> float:

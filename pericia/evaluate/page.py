@@ -14,6 +14,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from pericia.evaluate.evidence import NAMES, p_value, signed
+from pericia.evaluate.matches import is_label
 from pericia.evaluate.recommend import REFUSALS
 from pericia.evaluate.results import RIGHT, between
 from pericia.evaluate.scores import RIGHT_FROM, SCORES
@@ -79,25 +80,31 @@ def render_page(report: Report) -> str:
         p=p_value,
         answer=mark_citations,
         plain=plain,
+        count=count,
     )
     asked = asked_questions(report)
     classes = Counter(name for item in asked for name in item.classes.split())
     filters = [(name, label, classes[name]) for name, label in FILTERS if classes[name]]
+    verdict, _, remark = report.recommendation.sentence.partition(". ")
     return environment.get_template("report.html").render(
         report=report,
+        verdict=verdict if not remark else f"{verdict}.",
+        remark=remark,
         advice=report.recommendation,
         facts=report.facts,
-        names=NAMES,
+        names={arm: describe_arm(arm, report) for arm in report.arms},
         is_arm=report.recommendation.arm not in REFUSALS,
         scores=shown_scores(report),
         kinds=SCORES,
         matrix=matrix(report),
-        scatter=scatter(report),
+        scatters=(scatter(report), scatter(report, "latency")),
         latencies=_shares({arm: result.latency_ms_p95 for arm, result in report.arms.items()}),
         outcomes=outcomes(report),
         asked=asked,
         filters=filters,
         right_from=RIGHT_FROM,
+        others=report.tracks[1:],
+        has_first_token=any(a.first_token_ms_p50 is not None for a in report.arms.values()),
         config=json.dumps(report.facts["config"], indent=2, ensure_ascii=False),
     )
 
@@ -134,12 +141,33 @@ def mark_citations(text: str) -> Markup:
     return Markup(marked)  # escaped above; only digits and our own tags were added
 
 
+def describe_arm(arm: str, report: Report) -> str:
+    """Return what an arm is, in words; of an arm of the config also its model."""
+    if arm in NAMES:
+        return NAMES[arm]
+    models: Mapping[str, str] = report.facts["models"]
+    return f"{NAMES[report.arms[arm].kind]}, with {models[arm]}"
+
+
+def count(value: float | None) -> str:
+    """Return a number of requests, and "never" for None.
+
+    Example:
+        >>> count(12345.6), count(None)
+        ('12,346', 'never')
+    """
+    return "never" if value is None else f"{value:,.0f}"
+
+
 # --- views -------------------------------------------------------------------------------------------------
 
 
 def shown_scores(report: Report) -> list[str]:
     """Return the names of the scores that some arm has, the primary one and the share right first."""
     having = [name for name in SCORES if any(name in arm.scores for arm in report.arms.values())]
+    answers = [answer for question in report.questions for answer in question.answers]
+    if not all(is_label(answer) for answer in answers):
+        having.remove("choice")
     return [report.primary_score, RIGHT, *(name for name in having if name != report.primary_score)]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pericia.errors import InputError
-from pericia.evaluate.scores import is_same_source
+from pericia.evaluate.sourcing import is_same_source
 from pericia.types import Question
 from pericia.workspace import read_json_lines
 

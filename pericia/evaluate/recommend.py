@@ -10,19 +10,18 @@ tuning; R4 sources must be findable; Sa own vocabulary; Sb several pieces joined
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
-from pericia.evaluate.arms import ARMS
 from pericia.evaluate.evidence import (
-    NAMES,
     Evidence,
     mean_of,
+    name_of,
     points,
     reasons_of_data,
     reasons_of_scores,
     title,
 )
-from pericia.evaluate.results import between, break_even_requests
+from pericia.evaluate.results import between
 from pericia.evaluate.stats import FEWEST_FAMILIES, questions_needed
-from pericia.types import Recommendation
+from pericia.types import BreakEven, Recommendation
 
 TOO_FEW = "not enough questions to tell"
 MEND_DATA = "mend the data first"
@@ -30,6 +29,7 @@ NOT_GOOD = "no arm is good enough"
 REFUSALS = (TOO_FEW, MEND_DATA, NOT_GOOD)
 
 CONTRADICTORY = 0.1  # share of examples with a second answer from which on the data are at fault
+HIDDEN_FROM = 0.5  # share of the detectable difference from which a gap in the means may be a gain not yet shown
 OFTEN = ("monthly", "weekly", "daily")
 _RULES = {
     "prompt": "cost",
@@ -91,31 +91,35 @@ def _eligible(evidence: Evidence) -> tuple[list[str], dict[str, str]]:
     """Return the arms that the use allows, cheapest kind first, and of each dropped one why, with its number."""
     use, dropped = evidence.use, {}
     baselines = [arm for arm in ("prompt", "few_shot", "rag") if arm not in evidence.arms]
-    for arm in (name for name in ARMS if name in evidence.arms):
-        name, scored = title(arm), f"it reached {points(mean_of(evidence, arm))}"
+    for arm in evidence.in_order():
+        called, scored = title(arm), f"it reached {points(mean_of(evidence, arm))}"
         latency = evidence.arms[arm].latency_ms_p50
-        if use.citations_required and not ARMS[arm].needs_passages:
-            dropped[arm] = f"{name} is out: it names no sources, and they are required ({scored})."
+        if use.citations_required and not evidence.kind(arm).needs_passages:
+            dropped[arm] = (
+                f"{called} is out: it names no sources, and they are required ({scored})."
+            )
         elif use.latency_limit_ms is not None and latency > use.latency_limit_ms:
             dropped[arm] = (
-                f"{name} is out: {latency:.0f} ms are over the limit of {use.latency_limit_ms:.0f} ms ({scored})."
+                f"{called} is out: {latency:.0f} ms are over the limit of {use.latency_limit_ms:.0f} ms ({scored})."
             )
-        elif not ARMS[arm].is_tuned:
+        elif not evidence.kind(arm).is_tuned:
             continue
         elif baselines:
             missing = ", ".join(baselines)
             dropped[arm] = (
-                f"{name} is out: without the baseline {missing} nothing shows its gain ({scored})."
+                f"{called} is out: without the baseline {missing} nothing shows its gain ({scored})."
             )
         elif use.data_change in OFTEN:
             dropped[arm] = (
-                f"{name} is out: the facts change {use.data_change}, and it would be trained each time ({scored})."
+                f"{called} is out: the facts change {use.data_change}, and it would be trained each time ({scored})."
             )
+        elif arm in evidence.setbacks:
+            dropped[arm] = f"{called} is out: {evidence.setbacks[arm]} ({scored})."
         elif not use.goal.strip():
             dropped[arm] = (
-                f"{name} is out: no goal is stated (key use.goal), and tuning without one is aimless ({scored})."
+                f"{called} is out: no goal is stated (key use.goal), and tuning without one is aimless ({scored})."
             )
-    return [arm for arm in ARMS if arm in evidence.arms and arm not in dropped], dropped
+    return [arm for arm in evidence.in_order() if arm not in dropped], dropped
 
 
 def _not_good_enough(evidence: Evidence, best: str) -> str:
@@ -140,7 +144,7 @@ def _data_are_at_fault(evidence: Evidence, chosen: str) -> bool:
         and between(evidence.pairs, tuned, base).verdict == "worse"
         for tuned, base in (("fine_tuned", "prompt"), ("rag_fine_tuned", "rag"))
     )
-    return ARMS[chosen].is_tuned or harmed
+    return evidence.kind(chosen).is_tuned or harmed
 
 
 def _may_hide_a_gain(evidence: Evidence, chosen: str, best: str) -> bool:
@@ -148,7 +152,7 @@ def _may_hide_a_gain(evidence: Evidence, chosen: str, best: str) -> bool:
     return (
         chosen != best
         and evidence.detectable > evidence.smallest_gain
-        and mean_of(evidence, best) - mean_of(evidence, chosen) >= evidence.detectable / 2
+        and mean_of(evidence, best) - mean_of(evidence, chosen) >= HIDDEN_FROM * evidence.detectable
     )
 
 
@@ -165,41 +169,42 @@ def _is_as_good(evidence: Evidence, arm: str, best: str) -> bool:
 def _worth_it(evidence: Evidence, alike: Sequence[str]) -> list[str]:
     """Return the arms of a tie without the tuned ones that show no benefit above their cost.
 
-    With nothing but a tie, the benefit is money: as right as the best untuned arm, and cheaper with its training.
+    With nothing but a tie, the benefit is money: a request is cheaper, with its share of the training, than one of
+    the best untuned arm. Shares of right answers are left out, since a tie says nothing about them.
     """
-    untuned = [arm for arm in alike if not ARMS[arm].is_tuned]
+    untuned = [arm for arm in alike if not evidence.kind(arm).is_tuned]
     if not untuned:
         return list(alike)
-    rival = max(untuned, key=lambda arm: mean_of(evidence, arm))
-
-    def pays(arm: str) -> bool:
-        price, rival_price = (evidence.arms[a].cost_per_correct for a in (arm, rival))
-        is_cheaper = price is not None and rival_price is not None and price < rival_price
-        return (
-            is_cheaper
-            and mean_of(evidence, arm) > mean_of(evidence, rival) - evidence.smallest_gain
-        )
-
-    return [arm for arm in alike if not ARMS[arm].is_tuned or pays(arm)]
+    rival = evidence.arms[max(untuned, key=lambda arm: mean_of(evidence, arm))]
+    is_priced = rival.cost_per_correct is not None
+    return [
+        arm
+        for arm in alike
+        if not evidence.kind(arm).is_tuned
+        or (is_priced and evidence.arms[arm].cost_with_training < rival.cost_with_training)
+    ]
 
 
 def _cost(evidence: Evidence, arm: str) -> tuple[float, int]:
-    """Return what orders arms by cost: a correct answer's price where there are prices, then the order of ARMS."""
-    price = evidence.arms[arm].cost_per_correct
-    return (0.0 if price is None else price, list(ARMS).index(arm))
+    """Return what orders tied arms by cost: a request with its training where there are prices, then the kind.
+
+    That is the order by cost of a correct answer when the arms of a tie are taken to be right equally often.
+    """
+    return (evidence.arms[arm].cost_with_training, evidence.in_order().index(arm))
 
 
 def _rule(
     evidence: Evidence, chosen: str, eligible: Sequence[str], dropped: Mapping[str, str]
 ) -> str:
+    kind = evidence.arms[chosen].kind or chosen
     lesser = list(takewhile(lambda arm: arm != chosen, eligible))
     better_elsewhere = [a for a in dropped if mean_of(evidence, a) > mean_of(evidence, chosen)]
-    if evidence.use.citations_required and chosen == "rag":
+    if evidence.use.citations_required and kind == "rag":
         return "R4"
     if (
         better_elsewhere
         and evidence.use.data_change in OFTEN
-        and any(ARMS[a].is_tuned for a in better_elsewhere)
+        and any(evidence.kind(a).is_tuned for a in better_elsewhere)
     ):
         return "R3"
     needed = lesser and all(between(evidence.pairs, chosen, a).verdict == "better" for a in lesser)
@@ -208,11 +213,11 @@ def _rule(
     )
     if not needed and not best:
         return "tie" if evidence.arms[chosen].cost_per_correct is None else "cost"
-    if chosen == "rag" and evidence.main_kind == "several hops":
+    if kind == "rag" and evidence.main_kind == "several hops":
         return "Sb"
-    if chosen == "fine_tuned" and evidence.main_kind == "term":
+    if kind == "fine_tuned" and evidence.main_kind == "term":
         return "Sa"
-    return _RULES[chosen]
+    return _RULES[kind]
 
 
 # --- words -------------------------------------------------------------------------------------------------
@@ -221,9 +226,11 @@ def _rule(
 def _sentence(evidence: Evidence, chosen: str, rule: str) -> str:
     reached = points(mean_of(evidence, chosen))
     against = ""
-    if not ARMS[chosen].is_tuned and any(ARMS[arm].is_tuned for arm in evidence.arms):
+    if not evidence.kind(chosen).is_tuned and any(
+        evidence.kind(arm).is_tuned for arm in evidence.arms
+    ):
         against = " Do not fine-tune."
-    return f"Use {NAMES[chosen]}: it reaches {reached}, and {_MEANINGS[rule]}.{against}"
+    return f"Use {name_of(chosen)}: it reaches {reached}, and {_MEANINGS[rule]}.{against}"
 
 
 def _confidence(evidence: Evidence, chosen: str, eligible: Sequence[str]) -> str:
@@ -248,21 +255,25 @@ def _would_change(evidence: Evidence, chosen: str, best: str) -> tuple[str, ...]
         needed = questions_needed(max(gap, evidence.smallest_gain), len(evidence.pairs))
         if needed > evidence.num_questions:
             changes.append(
-                f"With {needed} questions a true gain of {NAMES[best]} of this size would show."
+                f"With {needed} questions a true gain of {name_of(best)} of this size would show."
             )
-    for arm in (a for a in evidence.arms if ARMS[a].is_tuned and a != chosen):
-        requests = break_even_requests(evidence.arms[chosen], evidence.arms[arm])
-        if requests:
-            changes.append(f"{title(arm)} pays for its training after {requests:,.0f} requests.")
+    for even in evidence.break_even:
+        if even.cheap_to_make == chosen and even.requests:
+            changes.append(f"{title(even.cheap_to_run)} pays for its training after {_span(even)}.")
     if evidence.use.data_change in OFTEN:
         changes.append("Facts that change yearly or never would let fine-tuning in.")
     return tuple(changes)
 
 
+def _span(even: BreakEven) -> str:
+    latest = "no end in sight" if even.high is None else f"{even.high:,.0f}"
+    return f"{even.requests:,.0f} requests (95 %: {even.low or 0:,.0f} to {latest})"
+
+
 def _next_step(evidence: Evidence, chosen: str) -> str:
     if evidence.num_questions < 100:
         return "Serve it (pericia serve), and add questions: their answers decide what comes next."
-    if ARMS[chosen].is_tuned:
+    if evidence.kind(chosen).is_tuned:
         return "Serve it (pericia serve), and train again when the facts change."
     return "Serve it: pericia serve."
 
@@ -278,7 +289,7 @@ def _too_few(evidence: Evidence, chosen: str, reasons: tuple[str, ...]) -> Recom
     return Recommendation(
         arm=TOO_FEW,
         rule="tie",
-        sentence=f"These {evidence.num_questions} questions are not enough to tell: {why}. Until then use {NAMES[chosen]}.",
+        sentence=f"These {evidence.num_questions} questions are not enough to tell: {why}. Until then use {name_of(chosen)}.",
         reasons=reasons,
         confidence="none: no arm was shown to be better",
         would_change=(
@@ -306,7 +317,7 @@ def _mend_data(evidence: Evidence, chosen: str, reasons: tuple[str, ...]) -> Rec
         arm=MEND_DATA,
         rule="R3",
         sentence=f"Mend the data first: {100 * share:.0f} % of the examples contradict another one. "
-        f"Until then use {NAMES[chosen if not ARMS[chosen].is_tuned else 'prompt']}.",
+        f"Until then use {name_of(chosen if not evidence.kind(chosen).is_tuned else 'prompt')}.",
         reasons=reasons,
         confidence="the contradictions are counted, not estimated",
         would_change=("Examples without contradictions.",),

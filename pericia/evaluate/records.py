@@ -95,9 +95,8 @@ def read_rows(folder: Path) -> tuple[Row, ...]:
     return tuple(rows.values())
 
 
-def repair_rows(folder: Path) -> None:
-    """Cut off a last line that was not written to its end."""
-    path = folder / "rows.jsonl"
+def repair_lines(path: Path) -> None:
+    """Cut off a last line that was not written to its end, if the file is there."""
     if not path.exists():
         return
     content = path.read_bytes()
@@ -111,7 +110,7 @@ def answers_of_other_runs(runs: Path, but: Path) -> dict[tuple[str, str], Row]:
     for folder in sorted(path.parent for path in runs.glob("*/rows.jsonl")):
         if folder == but:
             continue
-        repair_rows(folder)
+        repair_lines(folder / "rows.jsonl")
         found.update({(row.question_id, row.prompt_sha256): row for row in read_rows(folder)})
     return found
 

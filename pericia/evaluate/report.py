@@ -7,20 +7,23 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from pericia.config import Config
 from pericia.errors import JobError
-from pericia.evaluate.evidence import NAMES, Evidence
-from pericia.evaluate.page import render_page
+from pericia.evaluate.evidence import Evidence, name_of
+from pericia.evaluate.judge import read_judgements
+from pericia.evaluate.losses import probed
+from pericia.evaluate.measure import judged, measure
+from pericia.evaluate.page import count, render_page
 from pericia.evaluate.recommend import recommend
 from pericia.evaluate.records import RunRecord, in_order, read_record, read_rows
-from pericia.evaluate.results import Spending, compare_arms, summarise_arms, thoughtless_scores
-from pericia.evaluate.stats import detectable_difference, detectable_in_words
-from pericia.types import Report, Row
+from pericia.evaluate.stats import detectable_in_words
+from pericia.evaluate.tracks import ALL, deciding_track, in_words
+from pericia.types import Recommendation, Report, Row, Track
 from pericia.workspace import write_atomic
 
 
@@ -38,55 +41,85 @@ def recompute(folder: Path) -> Report:
             f"Run {record.id} has {len(rows)} of {wanted} answers.",
             hint="Run: pericia run; it goes on from there.",
         )
-    return _report(record, rows)
+    return _report(record, rows, folder)
 
 
-def _report(record: RunRecord, rows: tuple[Row, ...]) -> Report:
+def _report(record: RunRecord, rows: tuple[Row, ...], folder: Path) -> Report:
     config = Config.model_validate(record.config)
-    questions, arms, score, seed = (
-        record.questions,
-        record.arms,
-        config.evaluate.score,
-        config.evaluate.seed,
-    )
-    adapters: Mapping[str, Any] = record.facts["adapters"]
-    spending = Spending(
-        prices=config.evaluate.prices,
-        requests_per_month=config.use.requests_per_month,
-        data_change=config.use.data_change,
-        train_s={arm: float(adapter.get("train_s", 0.0)) for arm, adapter in adapters.items()},
-    )
-    results = summarise_arms(rows, questions, arms, score, spending, seed)
-    pairs = compare_arms(rows, questions, arms, score, seed)
+    questions = record.questions
     families = [question.family for question in questions]
-    detectable = detectable_difference(families, len(pairs))
-    card = record.facts["dataset"]
-    kinds = Counter(question.kind for question in questions).most_common(1)
-    evidence = Evidence(
-        arms=results,
-        pairs=pairs,
-        primary=score,
-        num_questions=len(questions),
-        num_families=len(set(families)),
-        detectable=detectable,
-        smallest_gain=config.evaluate.smallest_gain,
-        use=config.use,
-        main_kind=kinds[0][0],
-        num_examples=card.get("num_train", 0) + card.get("num_validation", 0),
-        num_contradictions=card.get("num_findings", {}).get("contradiction", 0),
-        thoughtless=thoughtless_scores(questions),
-        left_out=record.facts["left_out"],
-    )
+    tainted: Mapping[str, str] = record.facts.get("tainted", {})
+    clean = [question for question in questions if question.id not in tainted]
+    track_of: Mapping[str, str] = record.facts.get("tracks") or {q.id: ALL for q in questions}
+    counts = Counter(track_of[question.id] for question in clean)
+    deciding = deciding_track(clean, track_of, config.use.data_change)
+    part = [question for question in clean if track_of[question.id] == deciding]
+    evidence = measure(record, config, rows, part)
+    advice = recommend(evidence)
+    tracks = [_track(deciding, evidence, advice)]
+    for name in (name for name in sorted(counts) if name != deciding):
+        other = [question for question in clean if track_of[question.id] == name]
+        tracks.append(_track(name, *_advised(measure(record, config, rows, other))))
+    if tainted:
+        name = f"{deciding}, with {len(tainted)} questions given away"
+        whole = [q for q in questions if q in part or q.id in tainted]
+        tracks.append(_track(name, *_advised(measure(record, config, rows, whole))))
     facts = {
         "run": record.id,
-        "detectable": detectable_in_words(families, len(pairs)),
+        "detectable": detectable_in_words([q.family for q in part], len(evidence.pairs)),
         "num_families": len(set(families)),
         "thoughtless": dict(evidence.thoughtless),
-        "is_priced": spending.is_priced,
+        "is_priced": any(arm.cost_per_correct is not None for arm in evidence.arms.values()),
+        "track_in_words": in_words(counts, deciding, config.use.data_change),
         "config": record.config,
+        "judge": judged(record, rows, read_judgements(folder), part),
+        "probed": probed(record.facts.get("probes", {})),
+        "tainted": {},
+        "models": {},
+        "peak_memory_bytes": 0,  # facts that earlier versions did not record
         **record.facts,
     }
-    return Report(results, pairs, recommend(evidence), rows, questions, score, detectable, facts)
+    return Report(
+        arms=evidence.arms,
+        pairs=tuple(evidence.pairs),
+        recommendation=_with_disagreement(advice, tracks[0], tracks[1:]),
+        rows=rows,
+        questions=questions,
+        primary_score=evidence.primary,
+        detectable=evidence.detectable,
+        facts=facts,
+        track=deciding,
+        tracks=tuple(tracks),
+        break_even=tuple(evidence.break_even),
+    )
+
+
+def _advised(evidence: Evidence) -> tuple[Evidence, Recommendation]:
+    return evidence, recommend(evidence)
+
+
+def _track(name: str, evidence: Evidence, advice: Recommendation) -> Track:
+    return Track(
+        name=name,
+        num_questions=evidence.num_questions,
+        num_families=evidence.num_families,
+        detectable=evidence.detectable,
+        arms=evidence.arms,
+        pairs=tuple(evidence.pairs),
+        advice=advice.arm,
+    )
+
+
+def _with_disagreement(
+    advice: Recommendation, deciding: Track, others: Sequence[Track]
+) -> Recommendation:
+    """Return the advice, opened by a sentence about tracks that would advise another arm."""
+    differing = [t for t in others if t.advice in t.arms and t.advice != deciding.advice]
+    if not differing or deciding.advice not in deciding.arms:
+        return advice
+    elsewhere = " and ".join(f"on {t.name} {name_of(t.advice)} would be advised" for t in differing)
+    text = f"Use {name_of(deciding.advice)} on {deciding.name}, which decide here; {elsewhere}."
+    return replace(advice, sentence=f"{text} {advice.sentence}")
 
 
 def write_report(report: Report, folder: Path) -> None:
@@ -111,6 +144,12 @@ def report_json(report: Report, html: Path) -> dict[str, Any]:
         "detectable": report.detectable,
         "num_questions": len(report.questions),
         "left_out": report.facts["left_out"],
+        "track": report.track,
+        "tracks": [asdict(track) for track in report.tracks],
+        "break_even": [asdict(even) for even in report.break_even],
+        "tainted": report.facts["tainted"],
+        "judge": report.facts["judge"],
+        "probes": [asdict(each) for each in report.facts["probed"]],  # type: ignore[attr-defined]
         "run": report.facts["run"],
     }
 
@@ -121,7 +160,7 @@ def render_markdown(report: Report) -> str:
     lines = [
         f"# {advice.sentence}",
         "",
-        f"Confidence: {advice.confidence}. {report.facts['detectable']}",
+        f"Confidence: {advice.confidence}. {report.facts['detectable']} {report.facts['track_in_words']}",
         "",
         f"| Arm | {report.primary_score} (95 %) | right | tokens in | tokens out | ms p50 | cost per right answer |",
         "|---|---|---|---|---|---|---|",
@@ -130,7 +169,7 @@ def render_markdown(report: Report) -> str:
         score, right = result.scores[report.primary_score], result.scores["right"]
         cost = "–" if result.cost_per_correct is None else f"{result.cost_per_correct:.6f} USD"
         lines.append(
-            f"| {NAMES[arm]} (`{arm}`) | {_percent(score.mean)} ({_percent(score.low)}–{_percent(score.high)}) "
+            f"| {name_of(arm)} (`{arm}`) | {_percent(score.mean)} ({_percent(score.low)}–{_percent(score.high)}) "
             f"| {_percent(right.mean)} | {result.tokens_in:.0f} | {result.tokens_out:.0f} "
             f"| {result.latency_ms_p50:.0f} | {cost} |"
         )
@@ -140,6 +179,22 @@ def render_markdown(report: Report) -> str:
         lines.append(
             f"| `{pair.a}` against `{pair.b}` | {100 * pair.difference:+.1f} ({ends}) | {pair.p:.3f} | {pair.verdict} |"
         )
+    for track in report.tracks[1:]:
+        means = (
+            f"`{arm}` {_percent(result.scores[report.primary_score].mean)}"
+            for arm, result in track.arms.items()
+        )
+        lines += [
+            "",
+            f"{track.name.capitalize()}, {track.num_questions} questions: {', '.join(means)}.",
+        ]
+    for even in report.break_even:
+        ends = f"{count(even.low)} to {count(even.high)}"
+        lines += [
+            "",
+            f"`{even.cheap_to_run}` in place of `{even.cheap_to_make}` pays for its training after "
+            f"{count(even.requests)} requests (95 %: {ends}).",
+        ]
     lines += ["", "Reasons:", "", *(f"- {reason}" for reason in advice.reasons)]
     lines += [
         "",
@@ -167,6 +222,8 @@ def render_csv(report: Report) -> str:
             "tokens_in",
             "tokens_out",
             "latency_ms",
+            "first_token_ms",
+            "sources_cited",
         ]
     )
     for row in report.rows:
@@ -184,6 +241,8 @@ def render_csv(report: Report) -> str:
                 usage.tokens_in,
                 usage.tokens_out,
                 round(usage.latency_ms, 1),
+                "" if usage.first_token_ms is None else round(usage.first_token_ms, 1),
+                _harmless("; ".join(c.source for c in row.answer.citations if c.verified)),
             ]
         )
     return out.getvalue()

@@ -10,98 +10,50 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pericia.evaluate.matches import (
-    MARKER,
+    choice,
     exact,
     format_json,
     json_fields,
     json_object,
     k_precision,
     numeric,
-    plain_answer,
     set_f1,
     terminology,
     token_f1,
     token_recall,
 )
 from pericia.evaluate.normalise import normalise
-from pericia.types import Answer, Citation, Passage, Question
+from pericia.evaluate.sourcing import (
+    Attempt,
+    all_sources,
+    citation_precision,
+    citation_recall,
+    evidence_cited,
+    source_ndcg,
+    source_rank,
+    source_ranks,
+    source_recall,
+)
 
+SCORES_VERSION = 2  # changes when a score does: stored answers are then scored again
 RIGHT_FROM = 0.5  # an answer counts as right from this value of the primary score on
-SUPPORTED_FROM = 0.5  # a passage supports a sentence of which it holds this share of the words
-
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?!\[)|\n+")
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """What a score looks at. `terms` are the house words of the use."""
-
-    answer: Answer
-    question: Question
-    language: str = "en"
-    terms: tuple[str, ...] = ()
-
-    @property
-    def text(self) -> str:
-        return plain_answer(self.answer.text)
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreKind:
-    """A row of the table of scores. `may_decide` is true where the score is defined for every answer."""
+    """A row of the table of scores. `may_decide` is true where the score is defined for every answer.
+
+    All are 0..1 and higher is better; `formula` is what is computed for one answer, before the mean over questions.
+    """
 
     function: Callable[[Attempt], float | None]
     line: str
+    formula: str
     source: str
     may_decide: bool = False
 
 
-# --- answers with their passages ---------------------------------------------------------------------
-
-
-def is_same_source(name: str, other: str) -> bool:
-    """Return whether two names mean one file: equal, or one is the end of the other's path.
-
-    Example:
-        >>> is_same_source("pumps.md", "handbook/pumps.md"), is_same_source("umps.md", "pumps.md")
-        (True, False)
-    """
-    first, second = (n.replace("\\", "/").removeprefix("./").casefold() for n in (name, other))
-    return f"/{first}".endswith(f"/{second}") or f"/{second}".endswith(f"/{first}")
-
-
-def citation_precision(attempt: Attempt) -> float | None:
-    """Return the share of citations that are verified and whose passage supports the answer; None without any.
-
-    A passage supports the sentences that cite it when it holds at least half of their words.
-    """
-    citations = attempt.answer.citations
-    if attempt.answer.refused or not citations:
-        return None
-    return sum(_is_valid(citation, attempt) for citation in citations) / len(citations)
-
-
-def citation_recall(attempt: Attempt) -> float | None:
-    """Return the share of the answer's sentences that carry a verified citation; None for arms without passages."""
-    if attempt.answer.refused or not attempt.answer.passages:
-        return None
-    verified = {c.number for c in attempt.answer.citations if c.verified}
-    cited = [bool(_numbers(sentence) & verified) for sentence in _sentences(attempt)]
-    return sum(cited) / len(cited) if cited else None
-
-
-def source_recall(attempt: Attempt) -> float | None:
-    """Return the share of the question's sources among the passages; None without sources or passages."""
-    ranks = _source_ranks(attempt)
-    return None if ranks is None else sum(rank is not None for rank in ranks) / len(ranks)
-
-
-def source_rank(attempt: Attempt) -> float | None:
-    """Return 1 / rank of the first passage of a right source, 0.0 when none is there (its mean is MRR)."""
-    ranks = _source_ranks(attempt)
-    if ranks is None:
-        return None
-    return max((1 / rank for rank in ranks if rank is not None), default=0.0)
+# --- refusals ------------------------------------------------------------------------------------------
 
 
 def abstention(attempt: Attempt) -> float:
@@ -109,36 +61,19 @@ def abstention(attempt: Attempt) -> float:
     return float(attempt.answer.refused != attempt.question.answerable)
 
 
-def _is_valid(citation: Citation, attempt: Attempt) -> bool:
-    passages = attempt.answer.passages
-    if not citation.verified or not 1 <= citation.number <= len(passages):
-        return False
-    citing = [s for s in _sentences(attempt) if citation.number in _numbers(s)]
-    said = plain_answer(" ".join(citing)) or attempt.text
-    share = k_precision(said, [passages[citation.number - 1].chunk.text], attempt.language)
-    return share is not None and share >= SUPPORTED_FROM
+def answered(attempt: Attempt) -> float | None:
+    """Return 1.0 for an answerable question that was not refused; 1 - the mean is the rate of wrong refusals."""
+    return float(not attempt.answer.refused) if attempt.question.answerable else None
 
 
-def _sentences(attempt: Attempt) -> list[str]:
-    return [s for s in _SENTENCE_END.split(attempt.answer.text) if plain_answer(s)]
+def declined(attempt: Attempt) -> float | None:
+    """Return 1.0 for a refusal of a question that nothing answers; the mean is the recall of refusals."""
+    return None if attempt.question.answerable else float(attempt.answer.refused)
 
 
-def _numbers(sentence: str) -> set[int]:
-    return {int(number) for number in re.findall(r"\d+", " ".join(MARKER.findall(sentence)))}
-
-
-def _source_ranks(attempt: Attempt) -> list[int | None] | None:
-    passages, sources = attempt.answer.passages, attempt.question.sources
-    if not passages or not sources:
-        return None
-    return [_first_rank(source, passages) for source in sources]
-
-
-def _first_rank(source: str, passages: Sequence[Passage]) -> int | None:
-    for rank, passage in enumerate(passages, start=1):
-        if is_same_source(source, passage.chunk.source):
-            return rank
-    return None
+def refusal_precision(attempt: Attempt) -> float | None:
+    """Return, for a refusal, whether nothing answers the question; None for an answer."""
+    return float(not attempt.question.answerable) if attempt.answer.refused else None
 
 
 # --- the table -----------------------------------------------------------------------------------------
@@ -169,6 +104,13 @@ def _of_json(
     return where_json_is_due
 
 
+def format_pattern(attempt: Attempt) -> float | None:
+    """Return 1.0 if the whole answer has the form that the use asks for; None for refusals and without a form."""
+    if not attempt.pattern or attempt.answer.refused:
+        return None
+    return float(re.fullmatch(attempt.pattern, attempt.text) is not None)
+
+
 def _terminology(attempt: Attempt) -> float | None:
     return terminology(attempt.text, attempt.question.answers, attempt.terms, attempt.language)
 
@@ -182,34 +124,129 @@ def _k_precision(attempt: Attempt) -> float | None:
 
 _SQUAD = "SQuAD evaluate-v2.0.py"
 _TACL = "Adlakha et al., TACL 2024"
+_ALCE = "after ALCE, 2305.14627"
 SCORES: dict[str, ScoreKind] = {
-    "exact": ScoreKind(_of_correctness(exact), "same words as a reference", _SQUAD, True),
-    "token_f1": ScoreKind(_of_correctness(token_f1), "words shared with a reference", _SQUAD, True),
+    "exact": ScoreKind(
+        _of_correctness(exact), "same words as a reference", "1 if equal, else 0", _SQUAD, True
+    ),
+    "token_f1": ScoreKind(
+        _of_correctness(token_f1),
+        "words shared with a reference",
+        "2 · shared / (words of the answer + words of the reference)",
+        _SQUAD,
+        True,
+    ),
     "token_recall": ScoreKind(
-        _of_correctness(token_recall), "a reference's words said", _TACL, True
+        _of_correctness(token_recall),
+        "a reference's words said",
+        "shared / words of the reference",
+        _TACL,
+        True,
     ),
     "numeric": ScoreKind(
-        _of_correctness(numeric), "same quantity after units and scale", "own", True
+        _of_correctness(numeric),
+        "same quantity after units and scale",
+        "F1 of quantities paired one to one",
+        "own; scales as TAT-QA",
+        True,
     ),
     "set_f1": ScoreKind(
-        _of_correctness(set_f1), "items shared with a reference", "tatqa_metric.py", True
+        _of_correctness(set_f1),
+        "items shared with a reference",
+        "F1 of items paired one to one by token_f1",
+        "tatqa_metric.py",
+        True,
     ),
-    "abstention": ScoreKind(abstention, "refused exactly when nothing answers", "own", True),
-    "format_json": ScoreKind(_of_json(format_json), "a JSON object with the right keys", "own"),
-    "json_fields": ScoreKind(_of_json(json_fields), "fields of the object that are right", "own"),
-    "terminology": ScoreKind(_terminology, "house terms used where due", "own"),
-    "k_precision": ScoreKind(_k_precision, "words that stand in the passages", _TACL),
+    "choice": ScoreKind(
+        _of_correctness(choice),
+        "the right option of a multiple choice",
+        "1 if the answer's label is the reference's, 0 also when it shows none",
+        "label accuracy",
+        True,
+    ),
+    "abstention": ScoreKind(
+        abstention, "refused exactly when nothing answers", "1 if so, else 0", "own", True
+    ),
+    "answered": ScoreKind(
+        answered, "answerable questions not refused", "1 − rate of wrong refusals", "own"
+    ),
+    "declined": ScoreKind(
+        declined, "unanswerable questions refused", "recall of refusals", "SQuAD 2.0, NoAns"
+    ),
+    "refusal_precision": ScoreKind(
+        refusal_precision, "refusals that were due", "due / refusals", "own"
+    ),
+    "format_json": ScoreKind(
+        _of_json(format_json),
+        "a JSON object with the right keys",
+        "1 if it parses and its keys are the reference's",
+        "own",
+    ),
+    "json_fields": ScoreKind(
+        _of_json(json_fields),
+        "fields of the object that are right",
+        "fields equal by exact / fields of the reference",
+        "own",
+    ),
+    "format_pattern": ScoreKind(
+        format_pattern,
+        "answers of the form asked for",
+        "1 if evaluate.pattern matches the whole answer",
+        "own",
+    ),
+    "terminology": ScoreKind(
+        _terminology,
+        "house terms used where due",
+        "terms used / terms of the references",
+        "own",
+    ),
+    "k_precision": ScoreKind(
+        _k_precision,
+        "words that stand in the passages",
+        "words in the passages / words of the answer",
+        _TACL,
+    ),
     "citation_precision": ScoreKind(
-        citation_precision, "citations that hold", "after ALCE, 2305.14627"
+        citation_precision,
+        "citations that hold",
+        "verified citations whose passage supports the answer / citations",
+        _ALCE,
     ),
     "citation_recall": ScoreKind(
-        citation_recall, "sentences with a citation that holds", "after ALCE"
+        citation_recall,
+        "sentences with a citation that holds",
+        "sentences with a verified citation / sentences",
+        _ALCE,
+    ),
+    "evidence_cited": ScoreKind(
+        evidence_cited,
+        "right sources that are cited",
+        "sources with a verified citation / sources",
+        _ALCE,
     ),
     "source_recall": ScoreKind(
-        source_recall, "right sources among the passages", "recall@k by source"
+        source_recall,
+        "right sources among the passages",
+        "recall@k by source",
+        "Manning et al. 2008, ch. 8",
     ),
     "source_rank": ScoreKind(
-        source_rank, "1 / rank of the first right source", "TREC-8 QA, Voorhees 1999"
+        source_rank,
+        "how early the first right source comes",
+        "1 / its rank; the mean is MRR",
+        "TREC-8 QA, Voorhees 1999",
+    ),
+    "source_ndcg": ScoreKind(
+        source_ndcg,
+        "how early all right sources come",
+        "nDCG@k: Σ 1/log2(rank + 1) over its ideal",
+        "Järvelin and Kekäläinen 2002",
+    ),
+    "all_sources": ScoreKind(
+        all_sources,
+        "all sources of a question with several",
+        "1 if all are among the passages",
+        "own",
     ),
 }
 
@@ -238,11 +275,13 @@ def outcome(attempt: Attempt, primary: float) -> str:
         return "refused wrongly"
     if answer.finish_reason == "length":
         return "cut off"
+    if 0.0 in (_of_json(format_json)(attempt), format_pattern(attempt)):
+        return "format broken"
     return "retrieved, not used" if answer.passages else "wrong"
 
 
 def _holds_evidence(attempt: Attempt) -> bool:
-    if (ranks := _source_ranks(attempt)) is not None:
+    if (ranks := source_ranks(attempt)) is not None:
         return all(rank is not None for rank in ranks)
     texts = normalise("\n".join(p.chunk.text for p in attempt.answer.passages), attempt.language)
     return any(normalise(a, attempt.language) in texts for a in attempt.question.answers)

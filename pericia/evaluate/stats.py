@@ -7,6 +7,7 @@ Everything is a share of 1 (0.05 is five points) and a confidence of 95 % is mea
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 
 import numpy as np
@@ -152,19 +153,25 @@ def sign_flip_p(differences: Sequence[float], families: Sequence[str], seed: int
         0.125
     """
     sums, _ = family_sums(differences, families)
-    sums = sums[sums != 0.0]
+    differing = sums[sums != 0.0]
     seen = abs(sums.sum()) - 1e-9
-    if len(sums) == 0:
+    if len(differing) == 0:
         return 1.0
-    if len(sums) <= MOST_EXACT_FAMILIES:
-        swapped = sums[:1]  # the first stays: swapping all gives the same size again
-        for value in sums[1:]:
+    if len(differing) <= MOST_EXACT_FAMILIES:
+        swapped = differing[:1]  # the first stays: swapping all gives the same size again
+        for value in differing[1:]:
             swapped = np.concatenate([swapped + value, swapped - value])
         return float(np.mean(np.abs(swapped) >= seen))
-    random = np.random.default_rng(seed)
-    signs = random.integers(0, 2, (NUM_FLIPS, len(sums)), dtype=np.int8) * 2 - 1
-    hits = np.count_nonzero(np.abs(signs @ sums) >= seen)
+    signs = _signs(seed, len(sums))
+    hits = sum(np.count_nonzero(np.abs(part @ sums) >= seen) for part in np.array_split(signs, 10))
     return float((1 + hits) / (1 + NUM_FLIPS))
+
+
+@lru_cache(maxsize=1)
+def _signs(seed: int, num_families: int) -> NDArray[np.int8]:
+    """Return the swaps to draw, (NUM_FLIPS, num_families); all pairs of a run share them, as they share questions."""
+    random = np.random.default_rng(seed)
+    return random.integers(0, 2, (NUM_FLIPS, num_families), dtype=np.int8) * np.int8(2) - np.int8(1)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

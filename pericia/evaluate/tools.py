@@ -9,7 +9,7 @@ from pericia import answer, embedders, models, train
 from pericia.bases import base_folder, base_sha256
 from pericia.catalogue import Catalogue
 from pericia.config import Config
-from pericia.dataset import read_examples
+from pericia.dataset import read_dataset
 from pericia.errors import InputError
 from pericia.index import index_folder, sync
 from pericia.models import Model
@@ -134,7 +134,8 @@ def _labelled(config: Config, workspace: Workspace) -> list[tuple[str, list[str]
     """Return questions of the training examples with their documents; never a held-out one."""
     if config.examples is None:
         return []
-    examples, _ = read_examples(workspace.resolve(config.examples))
+    dataset, _ = read_dataset(config, workspace)
+    examples = (*dataset.train, *dataset.validation)
     named = [(example.question, [example.source]) for example in examples if example.source]
     return named[:: max(1, len(named) // LEG_QUESTIONS)][:LEG_QUESTIONS]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from pericia.lookup import load_object
-from pericia.types import Generation, Message, Prompt, Sampling
+from pericia.types import Generation, Message, Prompt, Sampling, TextLoss
 
 
 class Model(Protocol):
@@ -48,6 +48,20 @@ class Sampler(Protocol):
         on_text: Callable[[str], None] | None = None,
     ) -> Generation:
         """Return a drawn answer. See `Model.generate`."""
+        ...
+
+
+@runtime_checkable
+class Rater(Protocol):
+    """What a model is as well if it can say how likely a text is to it."""
+
+    def text_loss(
+        self, text: str, *, prompt: Prompt | None = None, adapter: Path | None = None
+    ) -> TextLoss:
+        """Return the loss of a text after a prompt, or by itself; what exceeds the context is left out.
+
+        Without a prompt and without a token that begins texts, the first token is not scored.
+        """
         ...
 
 

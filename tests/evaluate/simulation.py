@@ -7,14 +7,25 @@ import numpy as np
 from pericia.evaluate.stats import clustered_interval, holm, sign_flip_p, verdict
 from tests.evaluate.worlds import Sizes, families_of, scripted_scores
 
+PARTLY = (
+    0.0,
+    0.25,
+    0.5,
+)  # what answers that are not right score where scores are graded, equally often
 
-def coverage(sizes: Sizes, *, effect: float, num_runs: int, seed: int) -> float:
-    """Return the share of runs whose interval of a difference of 10 points holds the 10 points."""
+
+def coverage(
+    sizes: Sizes, *, effect: float, num_runs: int, seed: int, graded: bool = False
+) -> float:
+    """Return the share of runs whose interval of the difference holds the true one, of 10 points when not graded."""
     random, families, covered = np.random.default_rng(seed), families_of(sizes), 0
+    truth = 0.1 * (1 - np.mean(PARTLY)) if graded else 0.1
     for _ in range(num_runs):
-        first, second = scripted_scores(sizes, (0.7, 0.6), effect, random)
-        interval = clustered_interval(list(first - second), families)
-        covered += interval.low <= 0.1 <= interval.high
+        scores = scripted_scores(sizes, (0.7, 0.6), effect, random)
+        if graded:
+            scores = np.where(scores == 1.0, 1.0, random.choice(PARTLY, scores.shape))
+        interval = clustered_interval(list(scores[0] - scores[1]), families)
+        covered += interval.low <= truth <= interval.high
     return covered / num_runs
 
 

@@ -1,56 +1,42 @@
 """The advice in worlds whose truth is set: right where an effect is there, silent where none is, careful elsewhere."""
 
-from collections import Counter
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pericia.config import ARM_NAMES, UseConfig
-from pericia.evaluate.arms import ARMS
-from pericia.evaluate.recommend import MEND_DATA, NOT_GOOD, TOO_FEW
-from pericia.types import Recommendation
-from tests.evaluate.scripted import advise, fixed_evidence
+from pericia.evaluate.recommend import MEND_DATA, NOT_GOOD, TOO_FEW, recommend
+from tests.evaluate.scripted import PLANNED, SCRIPTS, Script, advise, fixed_evidence, outcomes
 
+NUM_RUNS = 25  # benchmarks/worlds_scripted.py has 1,000
 SIZES = (5,) * 30
 
 
-@pytest.mark.parametrize(
-    ("world", "rates", "arm"),
-    [
-        ("W1 facts outside the model", (0.1, 0.1, 0.7, 0.2, 0.7), "rag"),
-        ("W2 stable terms and style", (0.2, 0.3, 0.4, 0.75, 0.75), "fine_tuned"),
-        ("W7 looked-up facts in a strict form", (0.1, 0.2, 0.35, 0.35, 0.7), "rag_fine_tuned"),
-        ("W9 three examples suffice", (0.2, 0.7, 0.7, 0.7, 0.7), "few_shot"),
-        ("W10 harmful training", (0.3, 0.3, 0.7, 0.1, 0.4), "rag"),
-        ("W11 misleading passages", (0.7, 0.7, 0.3, 0.7, 0.3), "prompt"),
-    ],
-)
-def test_worlds_with_an_effect_get_the_right_advice(
-    world: str, rates: tuple[float, ...], arm: str
-) -> None:
-    advice = Counter(advise(rates, SIZES, seed).arm for seed in range(20))
-    wrong = sum(n for name, n in advice.items() if name in ARMS and name != arm)
-    assert advice[arm] >= 16, (world, advice)
-    assert wrong <= 1, (world, advice)
+@pytest.mark.parametrize("world", [name for name in SCRIPTS if not name.startswith("W0")])
+def test_worlds_with_an_effect_get_the_right_advice(world: str) -> None:
+    found = outcomes(world, PLANNED, range(NUM_RUNS))
+    assert found["right"] >= 0.8, found
+    assert found["wrong"] <= 0.05, found
 
 
-def test_equal_arms_get_the_cheapest_or_silence() -> None:
-    advice = [advise((0.6,) * 5, SIZES, seed) for seed in range(30)]
-    assert {a.arm for a in advice} <= {"prompt", TOO_FEW}
-    assert all(a.rule == "tie" for a in advice)
+@pytest.mark.parametrize("world", ["W0", "W0 priced"])
+def test_equal_arms_get_the_cheapest_or_silence(world: str) -> None:
+    found = outcomes(world, PLANNED, range(60))
+    assert found["wrong"] == 0.0, found
+    assert found["any verdict"] <= 0.05, found
 
 
 def test_required_citations_leave_arms_that_name_sources() -> None:
     use = UseConfig(goal="g", citations_required=True)
-    advice = advise((0.8, 0.8, 0.7, 0.8, 0.7), SIZES, 1, use=use)
+    advice = advise(Script((0.8, 0.8, 0.7, 0.8, 0.7), use=use), SIZES, 1)
     assert (advice.arm, advice.rule) == ("rag", "R4")
     assert any("names no sources" in reason for reason in advice.reasons)
 
 
 def test_facts_that_change_each_month_speak_against_tuning() -> None:
     use = UseConfig(goal="g", data_change="monthly")
-    advice = advise((0.1, 0.1, 0.6, 0.3, 0.9), SIZES, 1, use=use)
+    advice = advise(Script((0.1, 0.1, 0.6, 0.3, 0.9), use=use), SIZES, 1)
     assert (advice.arm, advice.rule) == ("rag", "R3")
 
 
@@ -65,35 +51,30 @@ def test_tuning_is_not_advised_without_goal_or_baselines(
     use: UseConfig, arms: tuple[str, ...], reason: str
 ) -> None:
     rates = dict(zip(ARM_NAMES, (0.5, 0.5, 0.5, 0.95, 0.95), strict=True))
-    advice = advise(tuple(rates[arm] for arm in arms), SIZES, 1, use=use, arms=arms)
+    advice = advise(Script(tuple(rates[arm] for arm in arms), use=use, arms=arms), SIZES, 1)
     assert not advice.arm.endswith("fine_tuned")
     assert any(reason in text for text in advice.reasons)
 
 
 def test_too_few_families_give_no_advice() -> None:
-    advice = advise((0.1, 0.1, 0.9, 0.1, 0.9), (5,) * 7, 1)
+    advice = advise(Script((0.1, 0.1, 0.9, 0.1, 0.9)), (5,) * 7, 1)
     assert advice.arm == TOO_FEW
     assert "Until then use" in advice.sentence
 
 
 def test_a_model_that_cannot_do_it_is_not_advised() -> None:
-    assert advise((0.1, 0.1, 0.2, 0.1, 0.2), SIZES, 1).arm == NOT_GOOD
+    assert advise(Script((0.1, 0.1, 0.2, 0.1, 0.2)), SIZES, 1).arm == NOT_GOOD
 
 
 def test_contradictory_examples_are_to_be_mended() -> None:
-    advice = advise((0.6, 0.6, 0.6, 0.2, 0.2), SIZES, 1, num_contradictions=60, num_examples=200)
+    advice = advise(replace(SCRIPTS["W3b"], num_contradictions=60, num_examples=200), SIZES, 1)
     assert advice.arm == MEND_DATA
 
 
 def test_slow_arms_are_dropped() -> None:
     use = UseConfig(goal="g", latency_limit_ms=50.0)
-    advice = advise(
-        (0.5, 0.5, 0.9, 0.5, 0.9),
-        SIZES,
-        1,
-        use=use,
-        latency_ms={"rag": 80.0, "rag_fine_tuned": 80.0},
-    )
+    slow = {"rag": 80.0, "rag_fine_tuned": 80.0}
+    advice = advise(Script((0.5, 0.5, 0.9, 0.5, 0.9), use=use, latency_ms=slow), SIZES, 1)
     assert advice.arm == "prompt"
     assert any("over the limit of 50 ms" in reason for reason in advice.reasons)
 
@@ -119,16 +100,14 @@ def test_the_cheaper_arm_flips_at_the_volume(volume: int, arm: str) -> None:
         one_off={"fine_tuned": 100.0, "rag_fine_tuned": 100.0},
         requests_per_month=volume,
     )
-    from pericia.evaluate.recommend import recommend
-
     assert recommend(evidence).arm == arm
 
 
 def test_every_advice_is_a_whole_sentence_with_reasons() -> None:
     random = np.random.default_rng(1)
     for seed in range(40):
-        kwargs: dict[str, Any] = {"num_examples": int(random.integers(0, 300))}
-        advice: Recommendation = advise(tuple(random.uniform(0.05, 0.95, 5)), SIZES, seed, **kwargs)
+        rates = tuple(random.uniform(0.05, 0.95, 5))
+        advice = advise(Script(rates, num_examples=int(random.integers(0, 300))), SIZES, seed)
         assert advice.sentence.endswith(".")
         assert advice.reasons
         assert advice.confidence

@@ -37,8 +37,25 @@ def test_the_page_begins_with_the_verdict_and_holds_every_number(result: RunResu
     for arm, measured in result.report.arms.items():
         assert f"<b>{100 * measured.scores['token_f1'].mean:.1f}</b>" in page, arm
     assert page.count('<details class="asked') == len(result.report.questions)
-    for heading in ("Differences", "Quality against cost", "Every question", "How to repeat it"):
+    for heading in (
+        "Which questions decide",
+        "Differences",
+        "Quality against cost and time",
+        "Every question",
+        "How to repeat it",
+    ):
         assert heading in page
+
+
+def test_prices_show_when_training_pays(tmp_path: Path) -> None:
+    prices = {"token_in": 100.0, "person_hour": 40.0, "data_hours": 2.0}
+    config, workspace = write_firm(tmp_path, evaluate={"prices": prices})
+    done = run(config, workspace, tools=FakeTools().tools())
+    page = done.html.read_text(encoding="utf-8")
+    assert "When training pays for itself" in page
+    assert "USD per 1,000 right" in page
+    assert len(done.report.break_even) == 6
+    assert "pays for its training after" in render_markdown(done.report)
 
 
 def test_the_same_folder_gives_the_same_bytes(result: RunResult) -> None:

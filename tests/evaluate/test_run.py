@@ -1,15 +1,19 @@
 """The whole river with rules in place of a model: what is asked, kept, resumed, and said."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pericia.config import ARM_NAMES
+from pericia.answer import read_reply
+from pericia.config import ARM_NAMES, Config
 from pericia.errors import ConfigError, InputError, JobError, NotFoundError
 from pericia.evaluate.collect import Event
 from pericia.evaluate.report import recompute
 from pericia.evaluate.run import run
+from pericia.evaluate.tools import Tools
+from pericia.types import Generation, Usage
 from tests.evaluate.bench import NUM_PUMPS, FakeTools, question_of, write_firm, write_lines
 
 NUM_ANSWERS = 5 * (NUM_PUMPS + 2)
@@ -150,6 +154,19 @@ def test_one_question_gives_numbers_and_no_verdict(tmp_path: Path) -> None:
     )
 
 
+def test_answers_that_are_all_empty_are_refusals(tmp_path: Path) -> None:
+    config, workspace = write_firm(tmp_path)
+    silent = replace(
+        FakeTools().tools(),
+        answer=lambda prompt, adapter: read_reply(Generation("", Usage()), prompt),
+    )
+    result = run(config, workspace, tools=silent)
+    assert result.report.recommendation.arm == "no arm is good enough"
+    assert all(row.answer.refused for row in result.report.rows)
+    for name in ("report.json", "report.md", "rows.csv"):
+        assert "nan" not in (result.folder / name).read_text(encoding="utf-8").lower()
+
+
 def test_a_leak_stops_the_run_before_it_begins(tmp_path: Path) -> None:
     config, workspace = write_firm(tmp_path)
     turns = [("user", question_of(1)), ("assistant", "107 bar")]
@@ -161,9 +178,80 @@ def test_a_leak_stops_the_run_before_it_begins(tmp_path: Path) -> None:
     assert not list(workspace.runs.glob("*/run.json"))
 
 
+def test_a_leak_may_be_shown_with_the_results_without_and_with_it(tmp_path: Path) -> None:
+    config, workspace = write_firm(tmp_path, evaluate={"on_leak": "show"})
+    turns = [("user", question_of(1)), ("assistant", "107 bar")]
+    leak = {"messages": [{"role": role, "content": text} for role, text in turns]}
+    with (tmp_path / "examples.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(leak) + "\n")
+    report = run(config, workspace, tools=FakeTools().tools()).report
+    assert set(report.facts["tainted"]) == {"q1"}  # type: ignore[call-overload]
+    without, with_it = report.tracks
+    assert (without.num_questions, with_it.num_questions) == (13, 14)
+    assert with_it.name == "new documents, with 1 questions given away"
+    assert report.arms == without.arms
+    assert report.arms["fine_tuned"].scores["exact"].mean == pytest.approx(8 / 13)
+    assert with_it.arms["fine_tuned"].scores["exact"].mean == pytest.approx(8 / 14)
+
+
+def test_the_two_tracks_are_measured_apart(tmp_path: Path) -> None:
+    config, workspace = write_firm(tmp_path)
+    turns = [("user", "What colour has the hood?"), ("assistant", "blue")]
+    rows = [
+        {
+            "messages": [{"role": role, "content": f"{text} {n}"} for role, text in turns],
+            "source": f"pump{n}.md",
+        }
+        for n in range(10)
+    ]
+    write_lines(tmp_path / "examples.jsonl", rows)
+    report = run(config, workspace, tools=FakeTools().tools()).report
+    assert report.track == "same documents"
+    assert [(t.name, t.num_questions) for t in report.tracks] == [
+        ("same documents", 10),
+        ("new documents", 4),
+    ]
+    assert report.arms["rag"].n == 10
+    assert report.recommendation.sentence.startswith("Use retrieval (RAG)")
+    assert len(report.rows) == NUM_ANSWERS
+    assert "they decide, because the facts change once a year" in str(
+        report.facts["track_in_words"]
+    )
+
+
+def test_an_arm_of_the_config_joins_the_table(tmp_path: Path) -> None:
+    extra = {"name": "large", "arm": "rag", "model": "other", "prices": {"token_in": 100.0}}
+    config, workspace = write_firm(tmp_path, evaluate={"extra_arms": [extra]})
+    other = FakeTools()
+    opened: list[str] = []
+
+    def open_more(own: Config) -> Tools:
+        opened.append(own.model)
+        return replace(other.tools(), model_identity="other-1")
+
+    result = run(config, workspace, tools=FakeTools().tools(), open_more=open_more)
+    assert opened == ["other"]
+    assert len(other.asked) == NUM_PUMPS + 2 + 1  # a warm-up
+    assert tuple(result.report.arms) == (*ARM_NAMES, "large")
+    assert len(result.report.pairs) == 15
+    assert result.report.arms["large"].kind == "rag"
+    assert result.report.arms["large"].cost_per_correct is not None
+    assert result.report.recommendation.arm == "rag"
+    assert any("'large'" in reason for reason in result.report.recommendation.reasons)
+
+
+@pytest.mark.parametrize("names", [["rag"], ["large", "large"]])
+def test_a_name_of_an_arm_is_taken_once(names: list[str], tmp_path: Path) -> None:
+    extra = [{"name": name, "arm": "rag"} for name in names]
+    config, workspace = write_firm(tmp_path, evaluate={"extra_arms": extra})
+    with pytest.raises(ConfigError, match=f"'{names[0]}' is taken"):
+        run(config, workspace, tools=FakeTools().tools())
+
+
 @pytest.mark.parametrize(
     ("evaluate", "message"),
     [
+        ({"pattern": "("}, "no regular expression"),
         ({"score": "token_f2"}, "Unknown score"),
         ({"score": "citation_precision"}, "does not apply to every answer"),
     ],

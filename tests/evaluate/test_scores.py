@@ -1,18 +1,21 @@
 """Scores: one normalisation with its table, hand-worked values, and the SQuAD script beside ours."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pericia.evaluate.matches import exact, numeric, set_f1, terminology, token_f1
+from pericia.evaluate.matches import choice, exact, numeric, set_f1, terminology, token_f1
 from pericia.evaluate.normalise import normalise
-from pericia.evaluate.scores import (
-    SCORES,
+from pericia.evaluate.scores import SCORES, outcome, score_answer
+from pericia.evaluate.sourcing import (
     Attempt,
+    all_sources,
     citation_precision,
     citation_recall,
-    outcome,
-    score_answer,
+    evidence_cited,
+    source_ndcg,
     source_rank,
     source_recall,
 )
@@ -109,8 +112,8 @@ def test_every_score_is_a_share(text: str, reference: str, refused: bool) -> Non
 @pytest.mark.parametrize("name", [name for name, kind in SCORES.items() if kind.may_decide])
 def test_refusing_is_right_exactly_when_nothing_answers(name: str) -> None:
     score = SCORES[name].function
-    answerable, unanswerable = Question("q", "?", ("5 bar",)), Question("u", "?", ())
-    refusal, answer = Answer("I don't know.", refused=True), Answer("5 bar")
+    answerable, unanswerable = Question("q", "?", ("5",)), Question("u", "?", ())
+    refusal, answer = Answer("I don't know.", refused=True), Answer("5")
     assert score(Attempt(refusal, unanswerable)) == 1.0
     assert score(Attempt(answer, unanswerable)) == 0.0
     assert score(Attempt(refusal, answerable)) == 0.0
@@ -130,6 +133,56 @@ def test_citations_count_when_verified_and_supporting() -> None:
     assert citation_recall(attempt) == 0.5
     assert source_recall(attempt) == 1.0
     assert source_rank(attempt) == 0.5
+    assert evidence_cited(attempt) == 1.0
+
+
+def test_retrieval_scores_by_hand() -> None:
+    passages = (_passage("x.md", "…"), _passage("a.md", "…"), _passage("x.md", "…"))
+    answer = Answer("5 bar", passages=passages)
+    both = Attempt(answer, Question("q", "?", ("5 bar",), ("a.md", "b.md")))
+    assert (source_recall(both), source_rank(both), all_sources(both)) == (0.5, 0.5, 0.0)
+    assert source_ndcg(both) == pytest.approx(0.6309 / 1.6309, abs=1e-4)
+    assert all_sources(Attempt(answer, Question("q", "?", ("5 bar",), ("a.md",)))) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reference", "score"),
+    [
+        ("3", "3", 1.0),
+        ("(3) a graft", "3", 1.0),
+        ("La respuesta es 3.", "3", 1.0),
+        ("Answer: B", "b", 1.0),
+        ("A valve", "A", 1.0),  # an article that reads as a label: such answers need a pattern
+        ("Because of 3", "3", 0.0),
+        ("13", "1", 0.0),
+        ("", "3", 0.0),
+    ],
+)
+def test_a_choice_is_its_label(text: str, reference: str, score: float) -> None:
+    assert choice(text, [reference]) == score
+
+
+def test_refusals_are_scored_where_due_and_where_not() -> None:
+    answerable, unanswerable = Question("q", "?", ("5",)), Question("u", "?", ())
+    refusal, answer = Answer("I don't know.", refused=True), Answer("5")
+    names = ("answered", "declined", "refusal_precision")
+
+    def values(given: Answer, question: Question) -> list[float | None]:
+        return [SCORES[name].function(Attempt(given, question)) for name in names]
+
+    assert values(answer, answerable) == [1.0, None, None]
+    assert values(refusal, answerable) == [0.0, None, 0.0]
+    assert values(answer, unanswerable) == [None, 0.0, None]
+    assert values(refusal, unanswerable) == [None, 1.0, 1.0]
+
+
+def test_a_form_is_asked_for_by_pattern() -> None:
+    question = Question("q", "?", ("P-7",))
+    pattern = r"[A-Z]-\d+"
+    right = Attempt(Answer("P-7"), question, pattern=pattern)
+    wrong = Attempt(Answer("It is P-8"), question, pattern=pattern)
+    assert (score_answer(right)["format_pattern"], score_answer(wrong)["format_pattern"]) == (1, 0)
+    assert outcome(wrong, 0.0) == "format broken"
 
 
 def test_scores_that_do_not_apply_are_absent() -> None:
@@ -165,3 +218,10 @@ def test_outcomes_put_the_blame(
 
 def _passage(source: str, text: str) -> Passage:
     return Passage(Chunk(source, source, source, text, 0, len(text), Place(line=1)), 1, 1.0)
+
+
+def test_every_score_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    for name, kind in SCORES.items():
+        star = " *" if kind.may_decide else ""
+        assert f"| `{name}`{star} | {kind.line} | {kind.formula} | {kind.source} |" in page

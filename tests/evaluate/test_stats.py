@@ -28,8 +28,15 @@ def test_the_interval_of_a_difference_covers_the_truth(cell: str) -> None:
     assert 0.93 - 0.018 <= covered <= 0.97 + 0.014
 
 
-def test_equal_arms_raise_few_false_alarms() -> None:
-    assert false_alarms(CELLS["15 x 10"], num_arms=5, effect=0.3, num_runs=200, seed=3) <= 0.05
+@pytest.mark.parametrize("cell", ["15 x 10", "15, unequal"])
+def test_the_interval_covers_graded_scores_too(cell: str) -> None:
+    covered = coverage(CELLS[cell], effect=0.3, num_runs=NUM_RUNS, seed=5, graded=True)
+    assert 0.93 - 0.018 <= covered <= 0.97 + 0.014
+
+
+@pytest.mark.parametrize(("cell", "num_runs"), [("15 x 10", 200), ("15, unequal", 200)])
+def test_equal_arms_raise_few_false_alarms(cell: str, num_runs: int) -> None:
+    assert false_alarms(CELLS[cell], num_arms=5, effect=0.3, num_runs=num_runs, seed=3) <= 0.05
 
 
 def test_families_of_one_size_have_as_many_degrees_of_freedom_as_families_less_one() -> None:

@@ -1,0 +1,133 @@
+"""The arms of one run: the five, and those that the config adds with another model, embedder or price."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+from pericia.config import ARM_NAMES, Config
+from pericia.errors import ConfigError
+from pericia.evaluate.arms import ARMS, Bench, Request, runnable_arms
+from pericia.evaluate.collect import Event, train_adapters
+from pericia.evaluate.tools import Tools
+from pericia.types import Adapter, Context, Dataset, Question
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """An arm as this run measures it. Lanes with the same tools get the same passages and adapters."""
+
+    name: str
+    kind: str
+    config: Config
+    tools: Tools
+
+    @property
+    def needs_passages(self) -> bool:
+        return ARMS[self.kind].needs_passages
+
+    def request(self, question: Question, bench: Bench) -> Request:
+        return ARMS[self.kind].request(question, bench)
+
+
+def open_lanes(
+    config: Config,
+    tools: Tools,
+    dataset: Dataset | None,
+    open_more: Callable[[Config], Tools],
+) -> tuple[tuple[Lane, ...], dict[str, str]]:
+    """Return the lanes that can run, and of each other arm why not. `open_more` opens the tools of another config.
+
+    Raises:
+        ConfigError: no arm can run, or an arm of the config has a name that is taken.
+    """
+    _check_names(config)
+    wanted: list[tuple[str, str, Config]] = [(arm, arm, config) for arm in config.evaluate.arms]
+    for extra in config.evaluate.extra_arms:
+        changes = {"model": extra.model, "embedder": extra.embedder}
+        own = config.model_copy(update={k: v for k, v in changes.items() if v is not None})
+        wanted.append((extra.name, extra.arm, own))
+    opened = {(config.model, config.embedder): tools}
+    lanes: list[Lane] = []
+    left_out: dict[str, str] = {}
+    for name, kind, own in wanted:
+        key = own.model, own.embedder
+        if key not in opened:
+            opened[key] = open_more(own)
+        _, reasons = runnable_arms(
+            (kind,),
+            has_documents=bool(opened[key].sources),
+            has_examples=dataset is not None,
+            is_tunable=opened[key].is_tunable,
+            model=own.model,
+        )
+        if kind in reasons:
+            left_out[name] = reasons[kind]
+        else:
+            lanes.append(Lane(name, kind, own, opened[key]))
+    if not lanes:
+        text = "\n".join(f"{arm}: {reason}" for arm, reason in left_out.items())
+        raise ConfigError(f"No arm can run.\n{text}", hint="Configure documents or examples.")
+    order = [*ARMS, *(extra.name for extra in config.evaluate.extra_arms)]
+    return tuple(sorted(lanes, key=lambda lane: order.index(lane.name))), left_out
+
+
+def set_benches(
+    lanes: Sequence[Lane],
+    questions: Sequence[Question],
+    dataset: Dataset | None,
+    tell: Callable[[Event], None],
+) -> dict[str, Bench]:
+    """Return what each lane works with, by its name: adapters are trained and passages retrieved now, once for all."""
+    benches: dict[str, Bench] = {}
+    for lane in lanes:
+        if lane.name in benches:
+            continue
+        alike = [other for other in lanes if other.tools is lane.tools]
+        adapters = train_adapters({each.kind for each in alike}, dataset, lane.tools, tell)
+        reads = any(each.needs_passages for each in alike)
+        found = _retrieve(questions, lane.tools, tell) if reads else {}
+        bench = _bench(lane, dataset, found, adapters)
+        benches.update({each.name: bench for each in alike})
+    return benches
+
+
+def _check_names(config: Config) -> None:
+    names = [extra.name for extra in config.evaluate.extra_arms]
+    for name in names:
+        if name in ARM_NAMES or names.count(name) > 1:
+            raise ConfigError(
+                f"evaluate.extra_arms: the name '{name}' is taken.",
+                hint="Give each arm a name of its own.",
+            )
+
+
+def _retrieve(
+    questions: Sequence[Question], tools: Tools, tell: Callable[[Event], None]
+) -> dict[str, tuple[Context, float]]:
+    """Return the passages of each question with the milliseconds that they took."""
+    found = {}
+    for number, question in enumerate(questions, start=1):
+        start = perf_counter()
+        context = tools.find(question.text)
+        found[question.id] = context, 1000 * (perf_counter() - start)
+        tell(Event("retrieve", "passages", number, len(questions)))
+    return found
+
+
+def _bench(
+    lane: Lane,
+    dataset: Dataset | None,
+    found: Mapping[str, tuple[Context, float]],
+    adapters: Mapping[str, Adapter],
+) -> Bench:
+    config = lane.config
+    return Bench(
+        model=lane.tools.load_model(),
+        instruction=config.instruction,
+        max_new_tokens=config.evaluate.max_new_tokens,
+        contexts={question_id: context for question_id, (context, _) in found.items()},
+        retrieval_ms={question_id: ms for question_id, (_, ms) in found.items()},
+        examples=dataset.train if dataset else (),
+        num_examples=config.evaluate.few_shot,
+        adapters=adapters,
+    )
