@@ -57,7 +57,9 @@ class Look:
 
 
 def looks_of(episode: Episode, pieces: Sequence[Piece]) -> list[Look]:
-    """Return the looks of an episode that was read from passages; `pieces` are its messages in order."""
+    """Return the looks of an episode with passages or with solved examples; `pieces` are its messages in order."""
+    if episode.skill == "follow":
+        return [look for turn in range(4, len(pieces), 2) for look in _copies(pieces[: turn + 1])]
     if not episode.facts:
         return []
     user = pieces[1]
@@ -145,6 +147,41 @@ def _sources(answer: Piece, user: Piece, spans: dict[int, tuple[int, int]]) -> I
         yield Look(SOURCE, token - 1, tuple(user.token(p + letter) for p in places), weight)
     mark = user.text.rindex("[", 0, begin) + 1
     yield Look(SOURCE, answer.token(cited.start(1)) - 1, (user.token(mark),))
+
+
+def _copies(pieces: Sequence[Piece]) -> Iterator[Look]:
+    """Yield where the last answer is copied from: what the question says from there, the rest from earlier answers."""
+    question, answer = pieces[-2:]
+    place, text = len("\n"), answer.text
+    looks: dict[
+        int, Look
+    ] = {}  # a token that begins with the space of the piece before belongs to its own
+    while place < len(text):
+        begin, end, source = max(
+            (_longest(text, place, piece) for piece in (question, *pieces[-3::-2])),
+            key=lambda found: found[1] - found[0],
+        )
+        if begin == end:
+            place += 1
+            continue
+        for token in answer.tokens(place, place + end - begin):
+            letter = max(0, answer.starts[token - answer.first] - place)
+            weight = FIRST_WORD / 2 if letter == 0 else 1.0
+            looks[token] = Look(SOURCE, token - 1, (source.token(begin + letter),), weight)
+        place += end - begin
+    yield from looks.values()
+
+
+def _longest(text: str, place: int, source: Piece) -> tuple[int, int, Piece]:
+    """Return where the longest start of `text[place:]` stands in a source; an empty span if it does not."""
+    begin = end = 0
+    size = 1
+    while place + size <= len(text):
+        found = source.text.find(text[place : place + size])
+        if found < 0:
+            break
+        begin, end, size = found, found + size, size + 1
+    return begin, end, source
 
 
 def _places(text: str, part: str, begin: int, end: int) -> list[int]:

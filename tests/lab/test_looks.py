@@ -3,7 +3,7 @@
 import pytest
 from tokenizers import Tokenizer
 
-from pericia.lab.episodes import Episode, Load, join, read
+from pericia.lab.episodes import Episode, Load, follow, join, read
 from pericia.lab.industry import Industry
 from pericia.lab.looks import LABEL, NAME, NOWHERE, OWNER, SOURCE, TAG, Look
 from pericia.lab.tokens import Row, encode, texts_of, train_tokenizer
@@ -83,3 +83,17 @@ def test_only_the_asked_label_looks_at_the_question(tokenizer: Tokenizer, rows: 
 def test_an_episode_without_facts_shows_nothing(tokenizer: Tokenizer) -> None:
     bare = [Episode(episode.messages, "read") for episode in EPISODES[:3]]
     assert all(row.looks == [] for row in encode(tokenizer, bare))
+
+
+def test_a_form_is_copied_from_the_examples_and_the_rest_from_the_question(
+    tokenizer: Tokenizer,
+) -> None:
+    episodes = [follow(Industry(seed), 3) for seed in range(40)]
+    same: list[bool] = []
+    for row in encode(tokenizer, episodes):
+        texts = [tokenizer.decode([int(i)]).strip() for i in row.ids]
+        for look in row.looks:
+            same.append(texts[look.at + 1][:1] == texts[look.targets[0]][:1])
+            assert look.targets[0] <= look.at
+    assert len(same) > 500
+    assert sum(same) > 0.9 * len(same)
