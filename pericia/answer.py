@@ -1,6 +1,7 @@
 """A question becomes a cited answer: river 1, from top to bottom.
 
-    question -> find: retrieve, fit -> refuse, or respond: generate, cite -> answer
+    question -> compute: a table's own answer, where one fits; else
+             -> find: retrieve, fit -> refuse, or respond: generate, cite -> answer
 
 `find` and `respond` are also the halves from which the evaluation builds its arms.
 """
@@ -16,11 +17,13 @@ from pericia.config import Config, RetrievalConfig
 from pericia.context import fit_context
 from pericia.embedders import Embedder
 from pericia.errors import InputError, NotFoundError
-from pericia.index import index_folder, open_store
+from pericia.index import TABLES, index_folder, open_store
 from pericia.models import Model
 from pericia.prompts import REFUSAL, is_refusal, open_book_prompt
-from pericia.retrieve import read_legs, retrieve
+from pericia.retrieve import retrieve, with_legs
 from pericia.stores import VectorStore
+from pericia.table_answer import answer_from_tables
+from pericia.tables import TableStore
 from pericia.types import Answer, Citation, Context, Generation, Message, Prompt
 from pericia.workspace import Workspace, sha256_of_file
 
@@ -35,6 +38,7 @@ class Library:
     embedder: Embedder
     settings: RetrievalConfig
     catalogue: Catalogue
+    tables: TableStore | None = None  # for questions that a table answers by itself
 
 
 def open_library(workspace: Workspace, config: Config, embedder: Embedder | None = None) -> Library:
@@ -48,11 +52,9 @@ def open_library(workspace: Workspace, config: Config, embedder: Embedder | None
     catalogue = read_catalogue(own)
     if not catalogue.files:
         raise NotFoundError("No documents are indexed yet.", hint="Run: pericia add PATH")
-    settings = config.retrieval
-    if settings.legs == "auto":
-        settings = settings.model_copy(update={"legs": read_legs(own)})
+    settings = with_legs(config.retrieval, own)
     store = open_store(workspace.index, config.store, embedder)
-    return Library(store, embedder, settings, catalogue)
+    return Library(store, embedder, settings, catalogue, TableStore(own / TABLES))
 
 
 def answer(
@@ -75,6 +77,12 @@ def answer(
     """
     if not question.strip():
         raise InputError("The question is empty.", hint="Ask something.", param="question")
+    computed = compute(question, library, groups=groups)
+    if computed is not None:
+        if on_text is not None:
+            on_text(computed.text)
+        return computed
+
     room = model.context_tokens - max_new_tokens
     room -= model.count_tokens(open_book_prompt(question, Context(()), instruction).messages)
 
@@ -94,6 +102,19 @@ def answer(
         prompt, model, max_new_tokens=max_new_tokens, adapter=adapter, on_text=on_text
     )
     return replace(answered, citations=checked_files(answered.citations, library.catalogue))
+
+
+def compute(
+    question: str, library: Library, *, groups: Sequence[str] | None = None
+) -> Answer | None:
+    """Return the answer that one table gives to a recognised form of question, with its SQL and cells; else None."""
+    if library.tables is None:
+        return None
+    language = question_language(question, library)
+    computed = answer_from_tables(question, library.tables, language=language, groups=groups)
+    if computed is None:
+        return None
+    return replace(computed, citations=checked_files(computed.citations, library.catalogue))
 
 
 def find(

@@ -21,14 +21,19 @@ class Entered:
     num_chunks: int
     language: str
     fingerprint: str  # of the settings that it was indexed with
+    groups: tuple[str, ...] = ()  # who may read it; none means everybody
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The indexed files by source name; `announced` are documents that a killed sync may have left in the store."""
+    """The indexed files by source name; `announced` are documents that a killed sync may have left in the store.
+
+    `store` is the one that holds them, "" where the catalogue is older than this field.
+    """
 
     files: Mapping[str, Entered] = field(default_factory=dict)
     announced: tuple[str, ...] = ()
+    store: str = ""
 
     @property
     def num_chunks(self) -> int:
@@ -52,8 +57,11 @@ def read_catalogue(folder: Path) -> Catalogue:
         return Catalogue()
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        files = {source: Entered(**entered) for source, entered in stored["files"].items()}
-        return Catalogue(files, tuple(stored["announced"]))
+        files = {
+            source: Entered(**{**entered, "groups": tuple(entered.get("groups", ()))})
+            for source, entered in stored["files"].items()
+        }
+        return Catalogue(files, tuple(stored["announced"]), stored.get("store", ""))
     except (ValueError, KeyError, TypeError) as error:
         raise ConflictError(
             f"'{path}' is damaged: {error}.", hint=f"Delete '{folder}' and run: pericia add"
@@ -63,6 +71,30 @@ def read_catalogue(folder: Path) -> Catalogue:
 def write_catalogue(folder: Path, catalogue: Catalogue) -> None:
     """Replace the catalogue in one step."""
     write_json(folder / "catalogue.json", asdict(catalogue))
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What an index lacks: whole files in `skipped`, parts of files in `notes`, each with its reason."""
+
+    skipped: tuple[tuple[str, str], ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
+
+
+def read_left_out(folder: Path) -> LeftOut:
+    """Return what the last sync left out of an index folder; nothing where there was none yet."""
+    path = folder / "left_out.json"
+    if not path.exists():
+        return LeftOut()
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    return LeftOut(
+        *(tuple((source, why) for source, why in stored[n]) for n in ("skipped", "notes"))
+    )
+
+
+def write_left_out(folder: Path, left_out: LeftOut) -> None:
+    """Keep what a sync left out, in one step."""
+    write_json(folder / "left_out.json", asdict(left_out))
 
 
 def read_roots(folder: Path) -> list[Path]:

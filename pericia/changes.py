@@ -1,7 +1,7 @@
 """Files against the catalogue: which of them must be read, and which were only moved."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,11 +29,13 @@ class Change:
 
 
 def changed(
-    files: Sequence[tuple[Path, str]], known: Mapping[str, Entered], fingerprint: str
+    files: Sequence[tuple[Path, str]],
+    known: Mapping[str, Entered],
+    fingerprint: Callable[[str], str],
 ) -> list[Change]:
     """Return the files to be read, in their order. Size and time are looked at first, then the content.
 
-    A file indexed under another `fingerprint` counts as changed.
+    A file that was indexed under another fingerprint than its source has now counts as changed.
     """
     present = {source for _, source in files}
     gone = {e.sha256: source for source, e in known.items() if source not in present}
@@ -41,7 +43,7 @@ def changed(
     for path, source in files:
         old = known.get(source)
         stat = path.stat()
-        is_current = old is not None and old.fingerprint == fingerprint
+        is_current = old is not None and old.fingerprint == fingerprint(source)
         if old and is_current and (old.size, old.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
             continue
         digest = sha256_of_file(path)

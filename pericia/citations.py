@@ -55,6 +55,7 @@ def _citation(claim: str, number: int, question: str, passages: Sequence[Passage
         line=line,
         cell=cell,
         reason=reason,
+        sheet=chunk.place.sheet,
     )
 
 

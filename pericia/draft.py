@@ -116,7 +116,7 @@ class Draft:
             self._add(text, "row", Place(place.page, line, place.sheet, span, place.box))
         if not any(any(row) for row in kept):
             self._add(" | ".join(c for c in header if c), "paragraph", place)
-        self._tables.append(Table(name, header, tuple(kept), first_row, place))
+        self._tables.append(Table(name, header, tuple(kept), first_row, place, first_column))
 
     def skip(self, reason: str) -> None:
         """Name something of the file that was not read."""

@@ -8,47 +8,41 @@ are announced in the catalogue, stored, and entered in the catalogue; killed any
 """
 
 import shutil
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
 
 from pericia import analyser, chunks, documents, stores
+from pericia.access import groups_of, idle_patterns
 from pericia.catalogue import (
     Catalogue,
     Entered,
+    LeftOut,
     read_catalogue,
+    read_left_out,
     read_roots,
     write_catalogue,
+    write_left_out,
     write_roots,
 )
 from pericia.changes import Change, changed
 from pericia.config import RetrievalConfig
-from pericia.embedders import Embedder
-from pericia.errors import InputError, MissingExtraError
+from pericia.embedders import Embedder, Metered
+from pericia.errors import InputError, MissingExtraError, PericiaError
+from pericia.staging import Embedding, Entries, Reading, SyncEvent, batches
 from pericia.stores import VectorStore
-from pericia.types import Chunk, Document, Entry
+from pericia.tables import TableStore
+from pericia.types import Entry
 from pericia.vector_journal import VectorJournal
 from pericia.workspace import lock, sha256_of
 
-BATCH_CHUNKS = (
-    256  # embedded at a time; a commit holds at least as many: one a document is ten times slower
-)
 COMMITS_TO_OPTIMIZE = 50
-TOKENS_VERSION = 1  # raised when `analyser.tokens` changes, so that stored tokens are made again
-
-
-@dataclass(frozen=True, slots=True)
-class SyncEvent:
-    """Progress: `done` of `total` files are read, or of the passages of the files read so far embedded."""
-
-    stage: Literal["read", "embed"]
-    message: str
-    done: int
-    total: int
+TOKENS_VERSION = (
+    3  # raised when `analyser.tokens` or what is stored changes, so that it is made again
+)
+TABLES = "tables.sqlite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +57,8 @@ class SyncReport:
     num_documents: int = 0
     num_chunks: int = 0
     num_embedded: int = 0  # passages for which the embedder was asked
+    num_tokens_sent: int = 0  # to a remote embedder
+    cost_usd: float | None = None  # of these tokens, where the price is known
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
     fault: str = ""  # of the store's own maintenance; searching goes on
@@ -77,32 +73,14 @@ class _Outcome:
     """What has happened so far."""
 
     files: dict[str, Entered]
+    store: str = ""
     changes: list[str] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
+    withdrawn: set[str] = field(default_factory=set)  # kept versions that other groups could read
 
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """A file as it was read and split."""
-
-    change: Change
-    document: Document
-    chunks: Sequence[Chunk]
-
-
-@dataclass(frozen=True, slots=True)
-class _Entries:
-    """The entries of a document, made one by one, so that a large document is never in memory with its vectors."""
-
-    chunks: Sequence[Chunk]
-    journal: VectorJournal
-    settings: RetrievalConfig
-
-    def __iter__(self) -> Iterator[Entry]:
-        for chunk in self.chunks:
-            words = " ".join(lexical_tokens(chunk, self.settings))
-            yield Entry(chunk, self.journal[indexed_text(chunk)], words)
+    def catalogue(self, announced: tuple[str, ...] = ()) -> Catalogue:
+        return Catalogue(self.files, announced, self.store)
 
 
 def index_folder(folder: Path, embedder_name: str) -> Path:
@@ -141,31 +119,43 @@ def sync(
         files = documents.find_files(roots, root=root)
         own = index_folder(folder, embedder.name)
         store = open_store(folder, store_name, embedder)
-        known = _repaired(own, store)
-        fingerprint = _fingerprint(settings)
-        work = changed(files, known.files, fingerprint)
-        outcome = _Outcome(dict(known.files))
+        notes = _drop_earlier_store(own, store_name)
+        known = _repaired(own, store, store_name)
+        work = changed(files, known.files, lambda source: _fingerprint(settings, source))
+        outcome = _Outcome(dict(known.files), store_name, notes=notes)
+        tables = TableStore(own / TABLES)
         tell = on_event or (lambda event: None)
         with VectorJournal(own / "vectors.journal", embedder.num_dimensions) as journal:
-            embedding = _Embedding(embedder, journal, tell)
-            batches = _batches(_read(work, settings, embedder, outcome, tell))
-            for number, batch in enumerate(batches, start=1):
+            embedding = Embedding(embedder, journal, store, tell)
+            readings = _read(work, settings, embedder, outcome, tell)
+            for number, batch in enumerate(batches(readings), start=1):
                 embedding.add(batch)
-                _commit(batch, store, journal, settings, own, fingerprint, outcome)
-                if number % COMMITS_TO_OPTIMIZE == 0:
-                    store.optimize()
+                _commit(batch, store, tables, embedding, settings, own, outcome)
+                journal.clear()
+                if number % COMMITS_TO_OPTIMIZE == 0 and (fault := store.optimize()):
+                    outcome.notes.append(("the index", fault))
         present = {source for _, source in files}
-        if not present & outcome.files.keys():
+        if files and not present & outcome.files.keys():
             source, reason = outcome.skipped[0]
             raise InputError(
                 f"None of the {len(files)} files can be read; '{source}': {reason}",
                 hint="Formats that are read: " + ", ".join(sorted(filter(None, documents.READERS))),
             )
-        removed = _remove(outcome.files.keys() - present, store, own, outcome)
+        removed = _remove(
+            outcome.files.keys() - present | outcome.withdrawn, store, tables, own, outcome
+        )
+        tables.keep({entered.document_id for entered in outcome.files.values()})
+        idle = idle_patterns(settings.access, outcome.files)
+        outcome.notes += [(f"access '{p}'", "fits no document; is it misspelt?") for p in idle]
         write_roots(folder, roots)
+        read_now = {change.source for change in work}
+        earlier = [
+            (s, n) for s, n in read_left_out(own).notes if s in outcome.files.keys() - read_now
+        ]
+        write_left_out(own, LeftOut(tuple(outcome.skipped), (*earlier, *outcome.notes)))
         changes = outcome.changes
         fault = store.optimize() if changes or removed else ""
-        _drop_other_embedders(folder, own)
+        _drop_other_embedders(folder, own, outcome)
         return SyncReport(
             added=changes.count("added"),
             changed=changes.count("changed"),
@@ -175,23 +165,12 @@ def sync(
             num_documents=len(outcome.files),
             num_chunks=store.count(),
             num_embedded=embedding.num_embedded,
+            num_tokens_sent=embedder.num_tokens_sent if isinstance(embedder, Metered) else 0,
+            cost_usd=embedder.cost_usd if isinstance(embedder, Metered) else None,
             skipped=tuple(outcome.skipped),
             notes=tuple(outcome.notes),
             fault=fault,
         )
-
-
-def indexed_text(chunk: Chunk) -> str:
-    """Return what is embedded and searched: the headings above a chunk that it does not show, and its text."""
-    shown = chunk.text.casefold()
-    missing = [heading for heading in chunk.headings if heading.casefold() not in shown]
-    return "\n".join([*missing, chunk.text])
-
-
-def lexical_tokens(chunk: Chunk, settings: RetrievalConfig) -> list[str]:
-    """Return the tokens by which the lexical leg finds a chunk."""
-    unit = None if settings.lexical_unit == "auto" else settings.lexical_unit
-    return analyser.tokens(indexed_text(chunk), chunk.language, unit)
 
 
 def _with_remembered(folder: Path, paths: Sequence[Path]) -> list[Path]:
@@ -200,9 +179,11 @@ def _with_remembered(folder: Path, paths: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys([*remembered, *(path.absolute() for path in paths)]))
 
 
-def _repaired(own: Path, store: VectorStore) -> Catalogue:
-    """Return the catalogue after removing what a killed sync left; a store that lost rows starts anew."""
+def _repaired(own: Path, store: VectorStore, store_name: str) -> Catalogue:
+    """Return the catalogue after removing what a killed sync left; another store, or lost rows, start anew."""
     known = read_catalogue(own)
+    if known.store not in ("", store_name):
+        known = Catalogue()
     entered = {file.document_id for file in known.files.values()}
     if strays := [key for key in known.announced if key not in entered]:
         store.replace({key: [] for key in strays})
@@ -214,10 +195,10 @@ def _repaired(own: Path, store: VectorStore) -> Catalogue:
     return Catalogue(whole)
 
 
-def _fingerprint(settings: RetrievalConfig) -> str:
-    """Return the hash of everything that shapes chunks and tokens, apart from the file and the embedder."""
+def _fingerprint(settings: RetrievalConfig, source: str) -> str:
+    """Return the hash of everything that shapes chunks and tokens, and who may read them, apart from file and embedder."""
     chosen = [settings.chunk_tokens, settings.language, settings.lexical_unit]
-    return sha256_of([TOKENS_VERSION, *chosen])[:16]
+    return sha256_of([TOKENS_VERSION, *chosen, *groups_of(source, settings.access)])[:16]
 
 
 def _read(
@@ -226,92 +207,62 @@ def _read(
     embedder: Embedder,
     outcome: _Outcome,
     tell: Callable[[SyncEvent], None],
-) -> Iterator[_Reading]:
+) -> Iterator[Reading]:
     """Yield each readable file with its chunks; the others go to `outcome.skipped`."""
     with documents.ReadingRoom() as room:
         for number, change in enumerate(work):
             tell(SyncEvent("read", change.source, number, len(work)))
+            groups = groups_of(change.source, settings.access)
             try:
                 document = room.read(change.path, change.source, password=settings.pdf_password)
+                document = replace(document, groups=groups)
             except (InputError, MissingExtraError) as error:
-                kept = (
-                    " The version indexed before is kept." if change.source in outcome.files else ""
-                )
+                kept = ""
+                if old := outcome.files.get(change.source):
+                    kept = " The version indexed before is kept."
+                    if old.groups != groups:
+                        outcome.withdrawn.add(change.source)
+                        kept = (
+                            " The version indexed before is withdrawn: who may read it has changed."
+                        )
                 outcome.skipped.append((change.source, f"{error.message} {error.hint}{kept}"))
                 continue
             language = settings.language
             if language == "auto":
                 language = analyser.guess_language(document.text)
-            made = chunks.split(
-                document,
-                chunk_tokens=min(settings.chunk_tokens, embedder.max_tokens),
-                count_tokens=embedder.count_tokens,
-                language=language,
-            )
+            limit = min(settings.chunk_tokens, embedder.max_tokens)
+            count = embedder.count_tokens
+            made = chunks.split(document, chunk_tokens=limit, count_tokens=count, language=language)
+            if made:
+                made.append(
+                    chunks.summarise(
+                        document, count_tokens=count, max_tokens=limit, language=language
+                    )
+                )
             outcome.notes += [(change.source, note) for note in document.skipped]
-            yield _Reading(change, document, made)
+            yield Reading(change, document, made)
     if work:
         tell(SyncEvent("read", "", len(work), len(work)))
 
 
-def _batches(readings: Iterable[_Reading]) -> Iterator[list[_Reading]]:
-    """Yield readings together until they have enough chunks for a commit."""
-    batch: list[_Reading] = []
-    for reading in readings:
-        batch.append(reading)
-        if sum(len(reading.chunks) for reading in batch) >= BATCH_CHUNKS:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-class _Embedding:
-    """Embeds documents into the journal, piece by piece; what is there already is not embedded again."""
-
-    def __init__(
-        self, embedder: Embedder, journal: VectorJournal, tell: Callable[[SyncEvent], None]
-    ) -> None:
-        self.num_embedded = 0
-        self._embedder = embedder
-        self._journal = journal
-        self._tell = tell
-        self._done = self._total = 0
-        self._seconds = 0.0
-
-    def add(self, batch: Sequence[_Reading]) -> None:
-        texts = [indexed_text(chunk) for reading in batch for chunk in reading.chunks]
-        self._total += len(texts)
-        for start in range(0, len(texts), BATCH_CHUNKS):
-            piece = texts[start : start + BATCH_CHUNKS]
-            new = [text for text in dict.fromkeys(piece) if text not in self._journal]
-            if new:
-                began = time.monotonic()
-                self._journal.add(new, self._embedder.embed_passages(new))
-                self._seconds += time.monotonic() - began
-                self.num_embedded += len(new)
-            self._done += len(piece)
-            speed = f"{self.num_embedded / self._seconds:.0f} passages/s" if self._seconds else ""
-            self._tell(SyncEvent("embed", speed, self._done, self._total))
-
-
 def _commit(
-    batch: Sequence[_Reading],
+    batch: Sequence[Reading],
     store: VectorStore,
-    journal: VectorJournal,
+    tables: TableStore,
+    embedding: Embedding,
     settings: RetrievalConfig,
     own: Path,
-    fingerprint: str,
     outcome: _Outcome,
 ) -> None:
     """Replace the documents of a batch in one commit and enter them in the catalogue."""
     announced = tuple(reading.document.id for reading in batch)
-    write_catalogue(own, Catalogue(outcome.files, announced))
+    write_catalogue(own, outcome.catalogue(announced))
+    tables.replace(reading.document for reading in batch)
     entries: dict[str, Iterable[Entry]] = {}
     for reading in batch:
         if reading.change.old is not None:
             entries.setdefault(reading.change.old.document_id, ())
-        entries[reading.document.id] = _Entries(reading.chunks, journal, settings)
+        entries[reading.document.id] = Entries(reading, embedding, settings)
     store.replace(entries)
     for reading in batch:
         change, document, made = reading.change, reading.document, reading.chunks
@@ -325,23 +276,48 @@ def _commit(
             document_id=document.id,
             num_chunks=len(made),
             language=made[0].language if made else settings.language,
-            fingerprint=fingerprint,
+            fingerprint=_fingerprint(settings, change.source),
+            groups=document.groups,
         )
-    write_catalogue(own, Catalogue(outcome.files))
-    journal.clear()
+    write_catalogue(own, outcome.catalogue())
 
 
-def _remove(sources: Collection[str], store: VectorStore, own: Path, outcome: _Outcome) -> int:
-    """Take files that are gone out of the store, then out of the catalogue; return how many."""
+def _remove(
+    sources: Collection[str],
+    store: VectorStore,
+    tables: TableStore,
+    own: Path,
+    outcome: _Outcome,
+) -> int:
+    """Take files that are gone out of the stores, then out of the catalogue; return how many."""
     if sources:
-        store.replace({outcome.files[source].document_id: [] for source in sources})
+        ids = [outcome.files[source].document_id for source in sources]
+        tables.replace([], gone=ids)
+        store.replace({key: [] for key in ids})
         outcome.files = {s: file for s, file in outcome.files.items() if s not in sources}
-        write_catalogue(own, Catalogue(outcome.files))
+        write_catalogue(own, outcome.catalogue())
     return len(sources)
 
 
-def _drop_other_embedders(folder: Path, own: Path) -> None:
+def _drop_earlier_store(own: Path, store_name: str) -> list[tuple[str, str]]:
+    """Delete what another store held of this index, now that there is one in its place; return what went wrong."""
+    known = read_catalogue(own)
+    if known.store in ("", store_name):
+        return []
+    try:
+        stores.drop(known.store, own)
+    except PericiaError as error:
+        return [(f"the store '{known.store}'", f"its index was not deleted: {error.message}")]
+    return []
+
+
+def _drop_other_embedders(folder: Path, own: Path, outcome: _Outcome) -> None:
     """Delete the index of an earlier embedder now that this one is complete: no removed text may stay behind."""
     for other in folder.iterdir():
         if other.is_dir() and other != own and (other / "catalogue.json").exists():
+            try:
+                stores.drop(read_catalogue(other).store or "lance", other)
+            except PericiaError as error:
+                outcome.notes.append(("an earlier index", f"not deleted: {error.message}"))
+                continue
             shutil.rmtree(other)

@@ -36,6 +36,11 @@ class Workspace:
         return self.state / "index"
 
     @property
+    def tables(self) -> Path:
+        """Return where the rows of SQL tables lie as they were last read."""
+        return self.state / "tables"
+
+    @property
     def adapters(self) -> Path:
         return self.state / "adapters"
 

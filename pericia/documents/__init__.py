@@ -42,9 +42,7 @@ READERS: dict[str, str] = {
     ".docx": "pericia.documents.office:read_docx",
     ".pptx": "pericia.documents.office:read_pptx",
     **dict.fromkeys((".csv", ".tsv"), "pericia.documents.spreadsheet:read_csv"),
-    **dict.fromkeys(
-        (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), "pericia.documents.spreadsheet:read"
-    ),
+    **dict.fromkeys((".xlsx", ".xlsm", ".xls", ".ods"), "pericia.documents.spreadsheet:read"),
     ".parquet": "pericia.documents.parquet:read",
     ".json": "pericia.documents.structured:read_json",
     **dict.fromkeys((".jsonl", ".ndjson"), "pericia.documents.structured:read_jsonl"),
@@ -59,6 +57,7 @@ UNREADABLE = {
     ".doc": "Save it as .docx.",
     ".ppt": "Save it as .pptx.",
     ".rtf": "Save it as .docx.",
+    ".xlsb": "Save it as .xlsx.",
     ".zip": "Unpack the archive and add the folder.",
     **dict.fromkeys(
         (".jpg", ".jpeg", ".png", ".gif", ".tif", ".tiff", ".bmp", ".webp"),

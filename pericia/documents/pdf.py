@@ -23,6 +23,9 @@ _THIN = 2.5  # points; a path this flat is a ruling line
 _RULE_POINTS = 20.0  # shorter ones are dashes and glyphs
 _HEADING_RATIO = 1.12  # to the size of most letters
 _HEADING_CHARS = 200
+_ORDINARY = (
+    0.25  # share of the lines; a size of so many is no heading's, however few letters it has
+)
 _BLANK = "blank"
 _SCANNED = "no text, only an image (needs OCR)"
 _BOLD_HEADING = re.compile(r"[\w§(].{2,78}[^.,;:!?\s]")
@@ -33,6 +36,15 @@ _DAMAGED = (pypdf.errors.PyPdfError, ValueError, KeyError, TypeError, RecursionE
 class _Grid:
     box: Box
     rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenTable:
+    """The table that stood last, with nothing behind it yet: it may go on in the next column or on the next page."""
+
+    header: tuple[str, ...]
+    page: int
+    box: Box
 
 
 def read(path: Path, source: str, *, password: str = "", limits: Limits) -> Document:
@@ -77,24 +89,31 @@ def read(path: Path, source: str, *, password: str = "", limits: Limits) -> Docu
     for number, why in empty.items():
         draft.skip(f"page {number}: {why}")
     sizes: Counter[float] = Counter()
+    num_lines: Counter[float] = Counter()
     num_bold = 0
     for _, lines in pages:
         for line in lines:
             sizes[line.size] += len(line.text)
+            num_lines[line.size] += 1
             num_bold += line.bold * len(line.text)
-    levels = _heading_levels(sizes)
+    levels = _heading_levels(sizes, num_lines)
     # Where much is bold, bold says nothing.
     bold_level = len(levels) + 1 if num_bold < 0.2 * sum(sizes.values()) else 0
+    table: _OpenTable | None = None
     for number, lines in pages:
-        _add_page(draft, number, lines, grids.get(number, []), levels, bold_level)
+        table = _add_page(draft, number, lines, grids.get(number, []), levels, bold_level, table)
     return draft.document()
 
 
-def _heading_levels(sizes: Counter[float]) -> dict[float, int]:
-    """Return the level of each font size that is clearly larger than that of most letters."""
+def _heading_levels(sizes: Counter[float], num_lines: Counter[float]) -> dict[float, int]:
+    """Return the level of each font size that is clearly larger than that of most letters, and of ordinary lines.
+
+    In a form the small print has most letters, but the lines of its fields are no headings.
+    """
     if not sizes:
         return {}
-    body = sizes.most_common(1)[0][0]
+    ordinary = [s for s, n in num_lines.items() if n >= max(5, _ORDINARY * num_lines.total())]
+    body = max([sizes.most_common(1)[0][0], *ordinary])
     larger = sorted((s for s in sizes if s >= body * _HEADING_RATIO), reverse=True)
     return {size: level for level, size in enumerate(larger, 1)}
 
@@ -106,7 +125,9 @@ def _add_page(
     grids: list[_Grid],
     levels: dict[float, int],
     bold_level: int,
-) -> None:
+    table: _OpenTable | None,
+) -> _OpenTable | None:
+    """Add a page's blocks in reading order; `table` ended the page before, and what ends this one comes back."""
     waiting = list(grids)
     for part in _paragraphs(lines, grids):
         grid = next((g for g in grids if _inside(part[0], g)), None)
@@ -115,7 +136,8 @@ def _add_page(
         if grid is not None:
             if grid in waiting:
                 waiting.remove(grid)
-                header, body, num_header = split_header(grid.rows)
+                header, body, num_header = _split_header(grid, number, table)
+                table = _OpenTable(tuple(header), number, grid.box)
                 at = Place(page=number, line=part[0].number, box=grid.box)
                 draft.table(header, body, at, first_row=1 + num_header)
             continue
@@ -127,6 +149,22 @@ def _add_page(
             draft.heading(text, level, place)
         else:
             draft.paragraph(text, place)
+        table = None
+    return table
+
+
+def _split_header(
+    grid: _Grid, page: int, table: _OpenTable | None
+) -> tuple[Sequence[str], Sequence[Sequence[str]], int]:
+    """Return header, body and rows of header; a table cut by the end of a column or page keeps its first header."""
+    if table is None or len(grid.rows[0]) != len(table.header):
+        return split_header(grid.rows)
+    widths = [box[2] - box[0] for box in (grid.box, table.box)]
+    is_further = page > table.page or grid.box[3] > table.box[1]
+    if not is_further or abs(widths[0] - widths[1]) > _THIN:
+        return split_header(grid.rows)
+    num_header = int(grid.rows[0] == table.header)
+    return table.header, grid.rows[num_header:], num_header
 
 
 def _paragraphs(lines: Sequence[Line], grids: Sequence[_Grid]) -> Iterator[list[Line]]:

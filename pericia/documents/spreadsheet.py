@@ -74,7 +74,7 @@ def read(path: Path, source: str, *, password: str = "", limits: Limits) -> Docu
             for name in book.sheet_names:
                 sheet = book.get_sheet_by_name(name)
                 rows: list[list[Cell]] = sheet.to_python(skip_empty_area=False, nrows=limits.rows)
-                if sheet.total_height > limits.rows:
+                if sheet.end is not None and sheet.end[0] >= limits.rows:
                     draft.skip(f"sheet '{name}': rows from {limits.rows + 1}")
                 _add_sheet(
                     draft, name, [[_shown(c) for c in row[: limits.columns]] for row in rows]

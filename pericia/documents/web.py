@@ -23,11 +23,15 @@ _BLOCKS = frozenset(
     )
 )
 _BREAK = "\x0b"  # stands for <br> while text gathers; no page holds it as text
+_HIDDEN = re.compile(
+    r"display\s*:\s*none|visibility\s*:\s*hidden|(?:font-size|opacity)\s*:\s*0+(?:px|pt|em|%)?\s*(?:;|!|$)",
+    re.IGNORECASE,
+)
 _CELL_CHARS = 500  # a table with longer cells is page layout
 
 
 def read(path: Path, source: str, *, password: str = "", limits: Limits) -> Document:
-    """See Reader. Text that a browser would hide is text like any other."""
+    """See Reader. Text that the page itself hides is left out and counted: nobody could check an answer from it."""
     draft = Draft(path, source, limits)
     html = decode(path.read_bytes(), path.name)
     _Page(draft, html).add()
@@ -75,6 +79,7 @@ class _Page:
         self._inline: list[str] = []
         self._line = 1
         self._position = 0
+        self._num_hidden = 0
 
     def add(self) -> None:
         tree = LexborHTMLParser(self._html)
@@ -85,6 +90,8 @@ class _Page:
         if tree.body is not None:
             self._walk(tree.body, 0)
         self._flush()
+        if self._num_hidden:
+            self._draft.skip(f"hidden text: {self._num_hidden} characters that a reader cannot see")
 
     def _walk(self, node: LexborNode, depth: int) -> None:
         if depth > self._draft.limits.nesting * 5:
@@ -95,6 +102,8 @@ class _Page:
             tag = child.tag or ""
             if tag == "-text":
                 self._inline.append((child.text_content or "").replace(_BREAK, " "))
+            elif _is_hidden(child):
+                self._num_hidden += len(" ".join(child.text(separator=" ").split()))
             elif tag == "br":
                 self._inline.append(_BREAK)
             elif tag in ("h1", "h2", "h3", "h4", "h5", "h6"):
@@ -156,3 +165,10 @@ class _Page:
             self._line += self._html.count("\n", self._position, at)
             self._position = at
         return Place(line=self._line)
+
+
+def _is_hidden(node: LexborNode) -> bool:
+    if (node.tag or "-").startswith(("_", "-", "!")):
+        return False
+    attributes = node.attributes
+    return "hidden" in attributes or _HIDDEN.search(attributes.get("style") or "") is not None

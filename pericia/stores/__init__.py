@@ -96,7 +96,7 @@ def load(where: str, folder: Path, embedder_name: str, num_dimensions: int) -> V
 
 
 def drop(where: str, folder: Path) -> None:
-    """Delete an index for good: its folder, and on a server its tables. Raises as `load`."""
+    """Delete what a store keeps of an index, in its folder or on its server, for good. Raises as `load`."""
     dropped = _store_class(where)
     if "://" in where:
         dropped.drop(where, folder)

@@ -162,7 +162,10 @@ class LanceStore:
     @classmethod
     def drop(cls, folder: Path) -> None:
         """See `stores.drop`."""
-        shutil.rmtree(folder)
+        for table in folder.glob("chunks_*.lance"):
+            shutil.rmtree(table)
+        for settings in folder.glob("chunks_*.ann.json"):
+            settings.unlink()
 
     def _compact(self) -> None:
         try:

@@ -5,7 +5,6 @@ Vectors are searched by pgvector. Words are searched by true BM25 over a table o
 """
 
 import os
-import shutil
 import tempfile
 import uuid
 import weakref
@@ -135,18 +134,18 @@ class PostgresStore:
     @classmethod
     def drop(cls, address: str, folder: Path) -> None:
         """See `stores.drop`."""
-        if (folder / _ID_FILE).exists():
-            with _connected(with_secrets(address)) as db, db.transaction():
-                db.execute("SELECT pg_advisory_xact_lock(hashtext('pericia_stores'))")
-                db.execute(_REGISTER)
-                gone = db.execute(
-                    "DELETE FROM pericia_stores WHERE starts_with(name, %s) RETURNING name",
-                    (_identity(folder),),
-                )
-                for (name,) in gone.fetchall():
-                    names = _identifiers(name)
-                    db.execute(SQL("DROP TABLE IF EXISTS {chunks}, {postings}").format(**names))
-        shutil.rmtree(folder)
+        if not (folder / _ID_FILE).exists():
+            return
+        with _connected(with_secrets(address)) as db, db.transaction():
+            db.execute("SELECT pg_advisory_xact_lock(hashtext('pericia_stores'))")
+            db.execute(_REGISTER)
+            gone = db.execute(
+                "DELETE FROM pericia_stores WHERE starts_with(name, %s) RETURNING name",
+                (_identity(folder),),
+            )
+            for (name,) in gone.fetchall():
+                names = _identifiers(name)
+                db.execute(SQL("DROP TABLE IF EXISTS {chunks}, {postings}").format(**names))
 
     def replace(self, entries_by_document: Mapping[str, Iterable[Entry]]) -> None:
         """See `VectorStore.replace`."""

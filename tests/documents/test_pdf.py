@@ -96,3 +96,20 @@ def test_encrypted_files_open_with_their_password_and_say_so_without(path: Path)
             read(path, "wrong")
     else:
         assert "encryption test" in read(path).text
+
+
+@needs_messy
+def test_the_fields_of_a_form_are_no_headings_though_its_small_print_is_longer() -> None:
+    path = MESSY / "markitdown" / "test_files" / "REPAIR-2022-INV-001_multipage.pdf"
+    document = read(path)
+    headings = shown(document, "heading")
+    assert sum(map(len, headings)) < 0.2 * len(document.text)
+    assert not any("Odometer" in heading or "Subtotal" in heading for heading in headings)
+
+
+@needs_messy
+def test_the_scanned_pages_of_a_longer_file_are_named() -> None:
+    with pytest.raises(
+        InputError, match=r"page 1: no text, only an image.*page 2: no text, only an image"
+    ):
+        read(MESSY / "markitdown" / "test_files" / "MEDRPT-2024-PAT-3847_medical_report_scan.pdf")

@@ -222,12 +222,13 @@ def test_every_chunk_that_is_counted_is_found(store: VectorStore) -> None:
         assert chunk.id in {hit.chunk.id for hit in store.search_lexical(words, 3)}
 
 
-def test_a_dropped_index_is_gone_and_its_place_is_free(
+def test_a_dropped_index_is_gone_and_leaves_other_files_alone(
     store: VectorStore, where: str, tmp_path: Path
 ) -> None:
     store.replace({document_id("a"): document("a", "word")})
+    (tmp_path / "catalogue.json").touch()
     stores.drop(where, tmp_path)
-    assert not tmp_path.exists()
+    assert (tmp_path / "catalogue.json").exists()
     assert open_store(where, tmp_path).count() == 0
 
 

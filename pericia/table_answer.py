@@ -1,0 +1,268 @@
+"""A question for a number is asked of the tables themselves: river 1's short way, without a model.
+
+    question -> form -> the one table, column and filters that it fits -> one SELECT -> the result, citing its cells
+
+A table answers only a question whose every word is understood, as a word of the form, a column, a cell, a unit or the
+name of the table; all others go to the passages and the model. The answer carries the SQL that gave it.
+"""
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from pericia.errors import InputError
+from pericia.numerals import show_number
+from pericia.table_forms import Comparison, Form, occurrences, read_form, word_keys
+from pericia.tables import StoredTable, TableStore, quoted
+from pericia.types import Answer, Citation, Usage
+
+_VALUE_WORDS = 8  # of a cell that a question repeats
+_VALUES = 20_000  # different cells of a column that are compared with the question
+_ROWS = 200_000
+_RUNS = 5  # of cells, each cited for itself; more are cited as one
+_NAMES = 5  # of rows that share the extreme
+_QUOTE_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """How a table understands a question: columns are numbers of its columns."""
+
+    table: StoredTable
+    columns: tuple[int, ...]  # named and not filtered by, in the question's order
+    values: dict[int, list[str]]  # cells that the question names, by column
+    bounds: tuple[tuple[int, Comparison], ...]
+    num_words: int  # understood by columns and cells; the table's own name counts less
+
+
+def answer_from_tables(
+    question: str,
+    store: TableStore,
+    *,
+    language: str,
+    groups: Sequence[str] | None = None,
+) -> Answer | None:
+    """Return the answer that one table computes; None where none fits, or several that say different things.
+
+    Only tables that `groups` may read are asked; None means no access control.
+    """
+    started = time.perf_counter()
+    form = read_form(question, language)
+    if form is None:
+        return None
+    fits = [_fit(form, table, store, language) for table in store.tables(groups)]
+    known = [fit for fit in fits if fit is not None]
+    best = max((fit.num_words for fit in known), default=0)
+    try:
+        answers = [_computed(form, fit, store) for fit in known if fit.num_words == best]
+    except InputError:  # too large to be counted in time; the passages are left
+        return None
+    first = answers[0] if answers else None
+    if first is None or any(other is None or other.text != first.text for other in answers):
+        return None
+    latency_ms = 1000 * (time.perf_counter() - started)
+    return replace(first, usage=Usage(0, 0, latency_ms, latency_ms))
+
+
+def _fit(form: Form, table: StoredTable, store: TableStore, language: str) -> _Fit | None:
+    """Return how a table understands the question, None where a word is left over or has two meanings."""
+    used = list(form.used)
+    named = []
+    names = [
+        (word_keys(re.sub(r"\(.*?\)", "", c.name), language), j)
+        for j, c in enumerate(table.columns)
+    ]
+    for keys, column in sorted(names, key=lambda pair: -len(pair[0])):
+        for start, end in occurrences(keys, form.keys, used)[:1]:
+            used[start:end] = [True] * (end - start)
+            named.append((start, column))
+    units = {key for c in table.columns for key in word_keys(_unit(table, c.name), language)}
+    units |= {
+        key for c in table.columns if c.numbers for key in word_keys(c.numbers.unit, language)
+    }
+    title = (
+        f"{table.source.rpartition('/')[2].rpartition('.')[0]} {table.sheet or ''} {table.title}"
+    )
+    own = set(word_keys(title, language))
+    if not named and not any(k in own for k, u in zip(form.keys, used, strict=True) if not u):
+        return None
+    values = _values(form, used, table, store, language)
+    if values is None:
+        return None
+    num_words = sum(used) - sum(form.used)
+    left = [k for k, u in zip(form.keys, used, strict=True) if not u and k not in units | own]
+    columns = [column for _, column in sorted(named) if column not in values]
+    bounds = _bounds(form, table, {column: at for at, column in named}, language)
+    if left or bounds is None:
+        return None
+    return _Fit(table, tuple(columns), values, bounds, num_words)
+
+
+def _values(
+    form: Form, used: list[bool], table: StoredTable, store: TableStore, language: str
+) -> dict[int, list[str]] | None:
+    """Return the cells that the question names and mark their words; None where one stands in two columns."""
+    cells: dict[tuple[str, ...], dict[int, list[str]]] = {}
+    for j, column in enumerate(table.columns):
+        if column.numbers is not None:
+            continue
+        query = f"SELECT DISTINCT {quoted(column.name)} FROM {quoted(table.name)} WHERE {quoted(column.name)} NOT NULL"
+        try:
+            rows = store.select(query, [table], max_rows=_VALUES)
+        except InputError:  # too many different cells to be names of anything
+            continue
+        for (value,) in rows:
+            cells.setdefault(tuple(word_keys(value, language)), {}).setdefault(j, []).append(value)
+    found: dict[int, list[str]] = {}
+    for size in range(min(_VALUE_WORDS, len(used)), 0, -1):
+        for start in range(len(used) - size + 1):
+            words = form.keys[start : start + size]
+            meant = cells.get(tuple(words))
+            if any(used[start : start + size]) or meant is None or len("".join(words)) < 2:
+                continue
+            if len(meant) > 1:
+                return None
+            [(column_number, same)] = meant.items()
+            found.setdefault(column_number, []).extend(same)
+            used[start : start + size] = [True] * size
+    return found
+
+
+def _bounds(
+    form: Form, table: StoredTable, named: dict[int, int], language: str
+) -> tuple[tuple[int, Comparison], ...] | None:
+    """Return the numeric column of each comparison: the one named nearest, else the only one with its unit."""
+    bounds = []
+    for comparison in form.comparisons:
+        numeric = [j for j in named if table.columns[j].numbers is not None]
+        if not numeric:
+            key = comparison.unit or _next_key(form, comparison)
+            numeric = [
+                j
+                for j, c in enumerate(table.columns)
+                if c.numbers is not None
+                and key in word_keys(f"{c.numbers.unit} {_unit(table, c.name)}", language)
+            ]
+            if len(numeric) != 1:
+                return None
+        nearest = min(numeric, key=lambda j: abs(named.get(j, 0) - comparison.position))
+        bounds.append((nearest, comparison))
+    return tuple(bounds)
+
+
+def _next_key(form: Form, comparison: Comparison) -> str:
+    """Return the word behind a comparison's number, where its unit stands."""
+    after = comparison.position
+    while after < len(form.keys) and not form.keys[after][0].isdigit():
+        after += 1
+    return form.keys[after + 1] if after + 1 < len(form.keys) else ""
+
+
+def _unit(table: StoredTable, name: str) -> str:
+    """Return what stands in parentheses behind a column's name, such as "bar" in "Pressure (bar)"."""
+    return " ".join(re.findall(r"\((.*?)\)", name))
+
+
+def _computed(form: Form, fit: _Fit, store: TableStore) -> Answer | None:
+    """Return the answer of a table, None where the question names no column to compute with or no row fits."""
+    table = fit.table
+    compared = {column for column, _ in fit.bounds}
+    numeric = [j for j in fit.columns if table.columns[j].numbers is not None]
+    text = [j for j in fit.columns if table.columns[j].numbers is None]
+    source, where = quoted(table.name), list(_conditions(fit))
+    if form.operation == "count":
+        subject = text[0] if text else None
+        target = subject if subject is not None else next(iter(compared), 0)
+        counted = "*" if subject is None else f"DISTINCT {quoted(table.columns[subject].name)}"
+        sql = f"SELECT count({counted}) FROM {source}{_where(where)}"
+        [(number,)] = store.select(sql, [table])
+        return _answer(str(number), sql, fit, store, target, where if number else [])
+
+    wanted = [j for j in numeric if j not in compared] or numeric
+    if len(wanted) != 1 or len(text) > 1:
+        return None
+    [target] = wanted
+    column = table.columns[target]
+    assert column.numbers is not None
+    name = quoted(column.name)
+    sql = f"SELECT {form.operation}({name}) FROM {source}{_where(where)}"
+    [(value,)] = store.select(sql, [table])
+    if value is None:
+        return None
+    shown = show_number(round(value, 2) if form.operation == "avg" else value, column.numbers)
+    cited = [*where, f"{name} NOT NULL"]
+    if form.operation in ("max", "min"):
+        cited = [*where, f"{name} = ({sql})"]
+        if text:
+            label = quoted(table.columns[text[0]].name)
+            sql = f"SELECT DISTINCT {label} FROM {source}{_where(cited)}"
+            names = [str(row[0]) for row in store.select(sql, [table]) if row[0] is not None]
+            if not 1 <= len(names) <= _NAMES:
+                return None
+            shown = f"{', '.join(names)} ({shown})"
+    elif text:
+        return None
+    return _answer(shown, sql, fit, store, target, cited)
+
+
+def _conditions(fit: _Fit) -> Iterator[str]:
+    for column, values in fit.values.items():
+        literals = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
+        yield f"{quoted(fit.table.columns[column].name)} IN ({literals})"
+    for column, comparison in fit.bounds:
+        yield f"{quoted(fit.table.columns[column].name)} {comparison.operator} {comparison.value:.15g}"
+
+
+def _where(conditions: Sequence[str]) -> str:
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+
+def _answer(
+    text: str, sql: str, fit: _Fit, store: TableStore, target: int, where: Sequence[str]
+) -> Answer:
+    """Return a result with the cells of the target column that it came from."""
+    citations = _cited(fit, store, target, where)
+    return Answer("".join((text, *(f" [{c.number}]" for c in citations))), citations, sql=sql)
+
+
+def _cited(fit: _Fit, store: TableStore, target: int, where: Sequence[str]) -> tuple[Citation, ...]:
+    """Return the cells of the target column that the result came from, each run of rows as one citation."""
+    table = fit.table
+    column = table.columns[target]
+    sql = f'SELECT "#row", "#page", {quoted(column.name)} FROM {quoted(table.name)}{_where(where)} ORDER BY rowid'
+    rows = store.select(sql, [table], max_rows=_ROWS)
+    runs = [
+        [row for _, row in run]
+        for _, run in groupby(enumerate(rows), key=lambda pair: (pair[1][1], pair[1][0] - pair[0]))
+    ]
+    if len(runs) > _RUNS:
+        runs = [rows]
+    return tuple(
+        Citation(
+            number=number,
+            source=table.source,
+            quote=_quote(table, target, [value for _, _, value in run]),
+            verified=True,  # computed from the cells themselves; the file's hash is checked with all citations
+            page=run[0][1],
+            cell=table.cell(target, run[0][0], run[-1][0]),
+            sheet=table.sheet,
+        )
+        for number, run in enumerate(runs, 1)
+    )
+
+
+def _quote(table: StoredTable, target: int, values: Sequence[object]) -> str:
+    column = table.columns[target]
+    shown = [
+        show_number(value, column.numbers)
+        if column.numbers and isinstance(value, float)
+        else str(value)
+        for value in values
+        if value is not None
+    ]
+    text = f"{column.name}: {', '.join(shown)}"
+    if len(text) <= _QUOTE_CHARS:
+        return text
+    return f"{text[:_QUOTE_CHARS].rpartition(', ')[0]} … ({len(shown)} cells)"
