@@ -19,6 +19,11 @@ OPEN_BOOK = (
     "{instruction} Use only the numbered passages and cite the one that you used, like [1]. "
     "If they do not hold the answer, say: " + REFUSAL
 )
+TOOLS = (
+    "You can call these functions: {functions}\n"
+    'To call one, reply with nothing but JSON: {{"name": "...", "arguments": {{...}}}}'
+)
+TOOL_RESULT = "Result of {name}: {result}"
 
 JUDGE = (
     "You compare an answer with reference answers to the same question. The answer is right if it says the same as one "

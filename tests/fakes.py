@@ -91,6 +91,7 @@ class FakeTrainer:
     def __init__(self, step_s: float = 0.0) -> None:
         self.step_s = step_s
         self.parents: list[Path | None] = []
+        self.settings: list[TrainConfig] = []
 
     def prepare(self, dataset: Dataset, base: str, settings: TrainConfig) -> Preparation:
         every = (*dataset.train, *dataset.validation)
@@ -137,6 +138,7 @@ class FakeTrainer:
         on_event: Callable[[TrainEvent], None] | None = None,
     ) -> Mapping[str, object]:
         self.parents.append(parent)
+        self.settings.append(settings)
         num_rows = len(preparation.rows)
         steps_an_epoch = -(-num_rows // settings.batch_size)
         num_steps = steps_an_epoch * int(settings.epochs)

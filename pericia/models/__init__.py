@@ -22,7 +22,8 @@ class Model(Protocol):
     ) -> Generation:
         """Return the greedy answer; with an `adapter` folder, of the base with that adapter on.
 
-        `on_text` receives the answer piece by piece while it grows.
+        `on_text` receives the answer piece by piece while it grows; it may raise EnoughError to end it. Calls from
+        several threads may be answered together.
 
         Raises:
             InputError: prompt and answer do not fit `context_tokens`. ModelError: the model failed.
@@ -67,21 +68,34 @@ class Rater(Protocol):
 
 MODELS = {
     "quote": "pericia.models.quote:load_quote",
-    "pericia-nano": "pericia.models.local:load_bundled",
+    "pericia-nano": "pericia.models.local.model:load_bundled",
 }
 
 
-_ANY_FOLDER = {"folder": "pericia.models.local:load_folder"}
+_ANY_FOLDER = {"folder": "pericia.models.local.model:load_folder"}
+_REMOTE = {  # what stands before a ":"
+    "openai": "pericia.models.remote:load_openai",
+    "azure": "pericia.models.remote:load_azure",
+}
+_UPSTREAM = {"upstream": "pericia.models.remote:load_upstream"}
 
 
-def load(name: str) -> Model:
-    """Return a model: a name of `MODELS`, a folder, or a hub name.
+def load(name: str, upstream: str = "") -> Model:
+    """Return a model: a name of `MODELS`, `openai:NAME`, `azure:DEPLOYMENT`, a folder, or a hub name.
+
+    With `upstream`, the address of an OpenAI-compatible server, that server computes for the model.
 
     Raises:
-        NotFoundError: the folder holds no causal language model. ModelError: its files are damaged.
+        NotFoundError: the folder holds no causal language model. ModelError: its files are damaged, or the server
+            does not answer.
     """
-    if name in MODELS:
-        model: Model = load_object(MODELS, name, "model")()
+    kind, colon, there = name.partition(":")
+    if upstream:
+        model: Model = load_object(_UPSTREAM, "upstream", "model")(name, upstream)
+    elif name in MODELS:
+        model = load_object(MODELS, name, "model")()
+    elif colon and kind in _REMOTE:
+        model = load_object(_REMOTE, kind, "model")(there)
     else:
         model = load_object(_ANY_FOLDER, "folder", "model")(name)
     return model

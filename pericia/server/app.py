@@ -8,17 +8,18 @@
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 
 import uvicorn
 from fastapi import FastAPI
+from fastapi.responses import Response
 
 from pericia import embedders, models
 from pericia.config import Config
 from pericia.embedders import Embedder
 from pericia.errors import InputError
-from pericia.jobs import Ledger
+from pericia.jobs import DATABASE_VARIABLE, Ledger
 from pericia.models import Model
 from pericia.server import (
     azure,
@@ -28,9 +29,11 @@ from pericia.server import (
     events,
     files,
     fine_tuning,
+    keys,
     project,
     responses,
     vector_stores,
+    vllm,
     wire,
     workbench_examples,
     workbench_runs,
@@ -38,12 +41,16 @@ from pericia.server import (
     workbench_train,
 )
 from pericia.server import models as model_routes
+from pericia.server.attachments import Attachments
+from pericia.server.envelope import Envelope, RequestLog
 from pericia.server.experts import ArmRoom, Experts
+from pericia.server.gate import Gate
 from pericia.server.house import House
+from pericia.server.metrics import CONTENT_TYPE_LATEST, Meter
 from pericia.server.rooms import Industry
 from pericia.server.tasks import Tasks
 from pericia.server.training import Training, start_worker
-from pericia.server.turns import Turns
+from pericia.server.turns import CallerGoneError, Turns
 from pericia.server.ui.door import Door
 from pericia.server.ui.pages import add_pages
 from pericia.workspace import Workspace
@@ -61,54 +68,71 @@ def create_app(
     config: Config,
     *,
     key: str | None = None,
-    load_model: Callable[[str], Model] = models.load,
+    load_model: Callable[[str], Model] | None = None,
     load_embedder: Callable[[str], Embedder] = embedders.load,
     room: ArmRoom | None = None,
     work: Callable[[Ledger], object] = start_worker,
 ) -> FastAPI:
     """Return the app. `key` None means what PERICIA_API_KEY says; "" turns keys off."""
-    ledger = Ledger(workspace.state / "server")
+    ledger = Ledger(workspace.state / "server", os.environ.get(DATABASE_VARIABLE, ""))
     room = room or Industry(config, workspace)
+    load_model = load_model or partial(models.load, upstream=config.serve.upstream)
+    embedder = cache(lambda: load_embedder(config.embedder))
+    turns = Turns(config.serve.max_waiting, config.serve.together)
+    meter = Meter(ledger, lambda: turns.num_waiting)
     house = House(
         config=config,
         workspace=workspace,
         ledger=ledger,
         room=room,
-        experts=Experts(config, ledger, load_model, room),
-        turns=Turns(config.serve.max_waiting, config.serve.together),
+        experts=Experts(config, ledger, load_model, room, meter.answer),
+        turns=turns,
         tasks=Tasks(ledger.folder),
-        embedder=cache(lambda: load_embedder(config.embedder)),
+        attachments=Attachments(config, ledger, embedder),
+        embedder=embedder,
     )
 
+    log = RequestLog(ledger.folder / "requests.log")
     training = Training(ledger, config.train, work=work)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         training.start()
+        house.attachments.start()
         yield
         training.close()
+        house.attachments.close()
         house.tasks.close()
         house.turns.close()
+        log.close()
         ledger.close()
 
     app = FastAPI(title="Pericia", version=version("pericia"), lifespan=lifespan)
     wire.speak_of_errors(app)
+    app.add_exception_handler(CallerGoneError, lambda *_: Response(status_code=499))
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:
         return {"status": "ok"}
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(meter.text(), media_type=CONTENT_TYPE_LATEST)
 
     for mount in _MOUNTS:
         for part in _PARTS:
             app.include_router(part.routes(house), prefix=mount)
     for part in (chat, embeddings):
         app.include_router(part.routes(house), prefix="/openai/deployments/{deployment:path}")
-    app.include_router(azure.routes(house))
+    for part in (azure, vllm):
+        app.include_router(part.routes(house))
     for part in _API_PARTS:
         app.include_router(part.routes(house))
     key = os.environ.get("PERICIA_API_KEY", "") if key is None else key
+    gate = Gate(ledger, key, config.serve.requests_per_minute)
+    app.include_router(keys.routes(house, gate))
     add_pages(app, house, key)
-    app.add_middleware(wire.Envelope, key=key, open_paths=_OPEN_PATHS)
+    app.add_middleware(Envelope, gate=gate, meter=meter, log=log, open_paths=_OPEN_PATHS)
     app.add_middleware(Door, key=key)
     return app
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -14,14 +15,15 @@ from pericia.answer import Library
 from pericia.config import ARM_NAMES, Config
 from pericia.errors import NotFoundError
 from pericia.jobs import Deployment, Ledger
-from pericia.models import Model, Sampler
+from pericia.models import Model
+from pericia.server.generating import generate
 from pericia.server.names import (
     CHAT_ALIASES_SHOWN,
     EMBEDDING_ALIASES,
     is_chat_alias,
     tuned_models,
 )
-from pericia.server.turns import CutAtStops, OnText, StoppedError
+from pericia.server.turns import CutAtStops, OnText
 from pericia.server.wire import RequestError
 from pericia.types import Answer, Generation, Message, Prompt, Sampling, Usage
 from pericia.workspace import sha256_of
@@ -38,10 +40,12 @@ class Served:
     arm: str = ""
     adapter: Path | None = None
     alias_of: str = ""
+    state: str = ""  # of what an arm answers from, as a hash
 
     @property
     def fingerprint(self) -> str:
-        parts = [self.kind, self.base, self.arm, str(self.adapter)]
+        """Change whenever the same question may get another answer."""
+        parts = [self.kind, self.base, self.arm, str(self.adapter), self.state]
         return f"fp_{sha256_of(parts)[:12]}"
 
 
@@ -90,23 +94,38 @@ class ArmRoom:
         """
         raise NotFoundError("No documents are indexed yet.", hint="Run: pericia add PATH")
 
+    def state(self, arm: str) -> str:
+        """Return a hash of all that the arm answers from: index, examples, settings, adapter."""
+        return ""
+
     def ask(self, arm: str, question: str, instruction: str, model: Model) -> Asked:
-        """Return what the arm sends; `instruction` "" means the configured one."""
-        raise NotImplementedError
+        """Return what the arm sends; `instruction` "" means the configured one.
+
+        Raises:
+            NotFoundError: the arm cannot answer here.
+        """
+        raise NotFoundError(f"The arm '{arm}' cannot answer here.", hint="Run: pericia run")
 
 
 class Experts:
     """Everything that has a name here. The base is loaded when it is first asked."""
 
     def __init__(
-        self, config: Config, ledger: Ledger, load_model: Callable[[str], Model], room: ArmRoom
+        self,
+        config: Config,
+        ledger: Ledger,
+        load_model: Callable[[str], Model],
+        room: ArmRoom,
+        on_usage: Callable[[Usage], None] = lambda _: None,
     ) -> None:
         self._config = config
         self._ledger = ledger
         self._load_model = load_model
         self._room = room
+        self._on_usage = on_usage
         self._model: Model | None = None
         self._loading = threading.Lock()
+        self._lent: dict[str, Path] = {}
         self._started = time.time()
 
     @property
@@ -120,17 +139,29 @@ class Experts:
                 self._model = self._load_model(self.base)
             return self._model
 
+    def lend(self, name: str, adapter: Path) -> None:
+        """Serve an adapter of another server under a name, until it is given back or this server ends."""
+        self._lent[name] = adapter
+
+    def give_back(self, name: str) -> bool:
+        """Serve such an adapter no longer; return whether it was."""
+        return self._lent.pop(name, None) is not None
+
     def served(self) -> list[Served]:
         """Return every model in the order in which a list shows them: industry, arms, base, tuned, aliases."""
         name, base, born = self._config.name, self.base, self._started
-        found = [Served(name, "arm", base, born, arm=self._room.recommended())]
-        found += [Served(f"{name}:{a}", "arm", base, born, arm=a) for a in self._room.arms()]
+        advised, state = self._room.recommended(), self._room.state
+        found = [Served(name, "arm", base, born, arm=advised, state=state(advised))]
+        for arm in self._room.arms():
+            found.append(Served(f"{name}:{arm}", "arm", base, born, arm=arm, state=state(arm)))
         found.append(Served(base, "base", base, born))
         found.append(Served(self._config.embedder, "embedder", self._config.embedder, born))
         for tuned in tuned_models(self._ledger).values():
             found.append(
                 Served(tuned.name, "tuned", tuned.job.base, tuned.created, adapter=tuned.folder)
             )
+        for lent, adapter in list(self._lent.items()):
+            found.append(Served(lent, "tuned", base, born, adapter=adapter))
         if self._config.serve.aliases:
             found += [Served(a, "base", base, born, alias_of=base) for a in CHAT_ALIASES_SHOWN]
             embedder = self._config.embedder
@@ -185,9 +216,16 @@ class Experts:
         return min(room, decoding.max_new_tokens or room)
 
     def answer(
-        self, served: Served, chat: Sequence[Message], decoding: Decoding, on_text: OnText
+        self,
+        served: Served,
+        chat: Sequence[Message],
+        decoding: Decoding,
+        on_text: OnText,
+        ask: Callable[[str, str, Model], Asked] | None = None,
     ) -> Answer:
         """Return the answer to the last message; blocks while the model generates.
+
+        `ask` makes the prompt of a question and an instruction; an arm has its own, and without any the chat is it.
 
         Raises:
             RequestError: the chat does not fit, or has no question. ModelError: the model failed.
@@ -195,7 +233,9 @@ class Experts:
         model = self.model()
         cut = CutAtStops(decoding.stops, on_text)
         if served.kind == "arm":
-            asked = self._ask_arm(served, chat)
+            ask = partial(self._room.ask, served.arm)
+        if ask is not None:
+            asked = self._ask(served, chat, ask)
         else:
             question = next((m.content for m in reversed(chat) if m.role == "user"), "")
             asked = Asked(
@@ -208,26 +248,24 @@ class Experts:
         limit = self.check_prompt(
             served, asked.prompt.messages, replace(decoding, max_new_tokens=wanted)
         )
-        started = time.perf_counter()
-        try:
-            generation = _generate(model, asked, decoding.sampling, limit, cut)
-            cut.finish()
-        except StoppedError:
-            written = model.count_tokens([Message("user", cut.text)])
-            frame = model.count_tokens([Message("user", "")])
-            usage = Usage(
-                model.count_tokens(asked.prompt.messages),
-                max(0, written - frame),
-                (time.perf_counter() - started) * 1000,
-            )
-            generation = Generation(cut.text, usage)
-        answer = asked.cite(generation)
+        generation = generate(
+            model,
+            asked.prompt,
+            decoding.sampling,
+            max_new_tokens=limit,
+            adapter=asked.adapter,
+            on_text=cut,
+        )
+        self._on_usage(generation.usage)
+        answer = replace(asked.cite(generation), logprobs=generation.logprobs)
         if answer.text and not cut.text.strip():
             on_text(answer.text)  # an empty reply counts as a refusal, which has words
         return answer
 
-    def _ask_arm(self, served: Served, chat: Sequence[Message]) -> Asked:
-        """Return the arm's own prompt for the last question.
+    def _ask(
+        self, served: Served, chat: Sequence[Message], ask: Callable[[str, str, Model], Asked]
+    ) -> Asked:
+        """Return the prompt that `ask` makes of the last question.
 
         A system message of the caller takes the place of the configured instruction; earlier turns stand before the
         question, and nothing is left out.
@@ -241,27 +279,11 @@ class Experts:
             )
         instruction = "\n".join(m.content for m in chat if m.role == "system")
         earlier = [m for m in chat[:-1] if m.role != "system"]
-        asked = self._room.ask(served.arm, chat[-1].content, instruction, self.model())
+        asked = ask(chat[-1].content, instruction, self.model())
         own = asked.prompt.messages
         first_turn = next(i for i, m in enumerate(own) if m.role != "system")
         messages = (*own[:first_turn], *earlier, *own[first_turn:])
         return replace(asked, prompt=replace(asked.prompt, messages=messages))
-
-
-def _generate(
-    model: Model, asked: Asked, sampling: Sampling | None, limit: int, on_text: OnText
-) -> Generation:
-    if sampling is None:
-        return model.generate(
-            asked.prompt, max_new_tokens=limit, adapter=asked.adapter, on_text=on_text
-        )
-    if not isinstance(model, Sampler):
-        text = f"'{model.name}' always gives its likeliest answer and cannot sample."
-        hint = "Leave temperature, top_p and the penalties out, or set temperature 0."
-        raise RequestError(text, code="unsupported_parameter", param="temperature", hint=hint)
-    return model.sample(
-        asked.prompt, sampling, max_new_tokens=limit, adapter=asked.adapter, on_text=on_text
-    )
 
 
 def _plain(generation: Generation) -> Answer:

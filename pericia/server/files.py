@@ -18,6 +18,7 @@ from pericia.server.wire import MAX_UPLOAD_BYTES, RequestError, dialect_of, page
 PURPOSES = ("fine-tune", "assistants", "batch", "vision", "user_data", "evals")
 MAX_LIMIT = 10_000
 _BLOCK_BYTES = 1 << 20
+_NAME_BYTES = 200  # most file systems take 255
 
 
 def routes(house: House) -> APIRouter:
@@ -47,7 +48,7 @@ def routes(house: House) -> APIRouter:
             num_bytes = await anyio.to_thread.run_sync(_store, file, ledger.file_path(id_))
             expires_at = None if lifetime_s is None else time.time() + lifetime_s
             values = {"purpose": purpose, "num_bytes": num_bytes, "expires_at": expires_at}
-            filename = Path(file.filename or "file").name
+            filename = _safe_name(file.filename or "")
             stored = ledger.add(StoredFile, id_, filename=filename, **values)
         return _created(shape(stored), request, f"files/{id_}")
 
@@ -112,6 +113,20 @@ def _created(body: dict[str, Any], request: Request, path: str) -> JSONResponse:
     if dialect_of(request.url.path) != "azure":
         return JSONResponse(body)
     return JSONResponse(body, 201, {"Location": f"{request.base_url}openai/{path}"})
+
+
+def _safe_name(given: str) -> str:
+    r"""Return a name that stays in its folder on every system; it stands in answers and on the disk.
+
+    Example:
+        >>> _safe_name("../../etc/passwd"), _safe_name(r"C:\data\train.jsonl"), _safe_name("..")
+        ('passwd', 'train.jsonl', 'file')
+    """
+    name = given.replace("\\", "/").rpartition("/")[2]
+    kept = "".join(c for c in name if c.isprintable() and c not in '<>:"|?*').strip(". ")
+    while len(kept.encode()) > _NAME_BYTES:
+        kept = kept[1:]  # the end tells what kind of file it is
+    return kept or "file"
 
 
 def _purpose(given: object) -> str:

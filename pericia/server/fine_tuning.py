@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from pericia.errors import NotFoundError
-from pericia.jobs import ENDED, Checkpoint, Event, Job, Status, StoredFile, new_id
+from pericia.jobs import ENDED, Checkpoint, Event, Job, Level, Status, StoredFile, new_id
 from pericia.server.experts import Served
 from pericia.server.house import House
-from pericia.server.names import checkpoint_name, model_name
+from pericia.server.job_shapes import HYPERPARAMETERS, checkpoint_shape, event_shape, shape
 from pericia.server.schemas import Hyperparameters, JobRequest
 from pericia.server.training import copy_files
 from pericia.server.wire import Dialect, RequestError, dialect_of, page
@@ -19,14 +19,12 @@ from pericia.server.wire import Dialect, RequestError, dialect_of, page
 REPEAT_WITHIN_S = 120
 MAX_LIMIT = 100
 Limit = Annotated[int, Query(ge=1)]
-_HYPERPARAMETERS = ("n_epochs", "batch_size", "learning_rate_multiplier")
 _OPEN: tuple[Status, ...] = ("validating", "queued", "running", "pausing", "paused")
 _ACTS: dict[str, tuple[tuple[Status, ...], Status, str]] = {
     "cancel": (_OPEN, "cancelled", "Fine-tuning job cancelled"),
     "pause": (("running",), "pausing", "Fine-tuning job is pausing"),
     "resume": (("paused",), "queued", "Fine-tuning job resumed"),
 }
-_AZURE_STATUS = {"validating": "pending", "queued": "pending"}
 
 
 def routes(house: House) -> APIRouter:
@@ -117,7 +115,7 @@ def routes(house: House) -> APIRouter:
         limit = min(limit, MAX_LIMIT)
         found, has_more = ledger.page(Event, limit=limit, after=after, job_id=job_id)
         return JSONResponse(
-            page(found, lambda event: _event_shape(event, dialect), has_more=has_more)
+            page(found, lambda event: event_shape(event, dialect), has_more=has_more)
         )
 
     @router.api_route("/{job_id}/checkpoints", methods=["GET", "POST"])
@@ -127,7 +125,7 @@ def routes(house: House) -> APIRouter:
         newest = ledger.page(Checkpoint, limit=1, job_id=job_id)[0]
         found, has_more = ledger.page(Checkpoint, limit=limit, after=after, job_id=job_id)
         return JSONResponse(
-            page(found, lambda one: _checkpoint_shape(job, one, newest), has_more=has_more)
+            page(found, lambda one: checkpoint_shape(job, one, newest), has_more=has_more)
         )
 
     return router
@@ -150,9 +148,10 @@ def steer(house: House, job_id: str, act: str) -> Job:
 
 def _create(house: House, body: JobRequest, dialect: Dialect, repeat_key: str) -> Job:
     served = _base_of(house, body.model)
-    if body.method is not None and body.method.type != "supervised":
+    if body.method is not None and body.method.type == "reinforcement":
         text = f"The method '{body.method.type}' is not served here."
-        raise RequestError(text, code="unsupported_value", param="method", hint="Use 'supervised'.")
+        hint = "Use 'supervised' or 'dpo'."
+        raise RequestError(text, code="unsupported_value", param="method", hint=hint)
     if body.integrations:
         text = "Integrations would upload your figures to somebody else, which is not allowed here."
         raise RequestError(text, code="unsupported_value", param="integrations")
@@ -164,9 +163,13 @@ def _create(house: House, body: JobRequest, dialect: Dialect, repeat_key: str) -
     asked, warnings = _asked(body)
     id_ = new_id("ftjob-")
     copy_files(house.ledger, id_, body.training_file, body.validation_file or "")
-    job: Job = house.ledger.add(
-        Job,
+    if served.alias_of:
+        text = f"{body.model} is an alias on this server; the model trained is {served.alias_of}"
+        warnings.insert(0, text)
+    told: list[tuple[Level, str]] = [("info", f"Created fine-tuning job: {id_}")]
+    return house.ledger.add_job(
         id_,
+        [*told, *(("warn", warning) for warning in warnings)],
         status="validating",
         dialect=dialect,
         model=body.model,
@@ -181,13 +184,6 @@ def _create(house: House, body: JobRequest, dialect: Dialect, repeat_key: str) -
         repeat_key=repeat_key,
         lease_until=0.0,
     )
-    house.ledger.tell(id_, f"Created fine-tuning job: {id_}")
-    if served.alias_of:
-        text = f"{body.model} is an alias on this server; the model trained is {served.alias_of}"
-        warnings.insert(0, text)
-    for warning in warnings:
-        house.ledger.tell(id_, warning, level="warn")
-    return job
 
 
 def _base_of(house: House, name: str) -> Served:
@@ -219,21 +215,22 @@ def _check_file(house: House, file_id: str | None, param: str) -> None:
 
 
 def _asked(body: JobRequest) -> tuple[dict[str, Any], list[str]]:
-    """Return the hyperparameters as asked, and a warning for each field that is not used."""
+    """Return the method and its hyperparameters as asked, and a warning for each field that is not used."""
     warnings = [f"'{name}' is not used by this server." for name in body.model_extra or ()]
-    chosen = body.hyperparameters or Hyperparameters()
-    if body.method is not None and body.method.supervised is not None:
-        inner = body.method.supervised.hyperparameters
-        if inner is not None and body.hyperparameters is not None:
-            warnings.append("Hyperparameters are given twice; those of 'method' count.")
-        chosen = inner or chosen
+    method = "supervised" if body.method is None else body.method.type
+    part = None if body.method is None else getattr(body.method, method)
+    inner = None if part is None else part.hyperparameters
+    if inner is not None and body.hyperparameters is not None:
+        warnings.append("Hyperparameters are given twice; those of 'method' count.")
+    chosen = inner or body.hyperparameters or Hyperparameters()
     warnings += [f"Hyperparameter '{name}' is not used." for name in chosen.model_extra or ()]
-    if chosen.beta is not None:
+    names = HYPERPARAMETERS[method]
+    if chosen.beta is not None and "beta" not in names:
         warnings.append("Hyperparameter 'beta' belongs to the method dpo and is not used.")
-    return {name: getattr(chosen, name) or "auto" for name in _HYPERPARAMETERS}, warnings
+    return {"method": method} | {n: getattr(chosen, n) or "auto" for n in names}, warnings
 
 
-# --- lists and shapes ---------------------------------------------------------------------------------------
+# --- lists ---------------------------------------------------------------------------------------
 
 
 def _wanted_labels(request: Request) -> dict[str, str] | None:
@@ -251,68 +248,3 @@ def _matches(job: Job, wanted: dict[str, str]) -> bool:
     if not wanted:
         return not job.labels
     return all(job.labels.get(name) == value for name, value in wanted.items())
-
-
-def shape(job: Job, dialect: Dialect) -> dict[str, Any]:
-    """Return a job as the dialect shows it."""
-    unresolved = {"n_epochs": -1, "batch_size": -1, "learning_rate_multiplier": 1}
-    if dialect == "azure":
-        asked = {n: unresolved[n] if v == "auto" else v for n, v in job.asked.items()}
-    else:
-        asked = dict(job.asked)
-    numbers = {name: job.resolved.get(name, asked[name]) for name in _HYPERPARAMETERS}
-    status = _AZURE_STATUS.get(job.status, job.status) if dialect == "azure" else job.status
-    return {
-        "object": "fine_tuning.job",
-        "id": job.id,
-        "model": job.model,
-        "created_at": int(job.created_at),
-        "finished_at": _second(job.finished_at),
-        "fine_tuned_model": model_name(job) if job.is_served else None,
-        "organization_id": "org-local",
-        "result_files": [job.result_file] if job.result_file else [],
-        "status": "validating_files" if status == "validating" else status,
-        "training_file": job.training_file,
-        "validation_file": job.validation_file or None,
-        "hyperparameters": numbers,
-        "method": {"type": "supervised", "supervised": {"hyperparameters": numbers}},
-        "trained_tokens": job.trained_tokens,
-        "error": dict(job.error) or None,
-        "seed": job.seed,
-        "estimated_finish": _second(job.estimated_finish),
-        "integrations": [],
-        "metadata": dict(job.labels) or None,
-        "user_provided_suffix": job.suffix or None,
-        "usage_metrics": None,
-        "shared_with_openai": False,
-    }
-
-
-def _second(moment: float | None) -> int | None:
-    return None if moment is None else int(moment)
-
-
-def _event_shape(event: Event, dialect: Dialect) -> dict[str, Any]:
-    level = "warning" if dialect == "azure" and event.level == "warn" else event.level
-    return {
-        "object": "fine_tuning.job.event",
-        "id": event.id,
-        "created_at": int(event.created_at),
-        "level": level,
-        "message": event.message,
-        "type": "metrics" if event.metrics else "message",
-        "data": dict(event.metrics),
-    }
-
-
-def _checkpoint_shape(job: Job, one: Checkpoint, newest: list[Checkpoint]) -> dict[str, Any]:
-    is_newest = bool(newest) and newest[0].id == one.id
-    return {
-        "object": "fine_tuning.job.checkpoint",
-        "id": one.id,
-        "created_at": int(one.created_at),
-        "fine_tuned_model_checkpoint": checkpoint_name(job, one, is_newest=is_newest),
-        "fine_tuning_job_id": job.id,
-        "step_number": one.step,
-        "metrics": dict(one.metrics),
-    }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pericia.config import Config
 from pericia.embedders import Embedder
 from pericia.jobs import Ledger
+from pericia.server.attachments import Attachments
 from pericia.server.experts import ArmRoom, Experts
 from pericia.server.tasks import Tasks
 from pericia.server.turns import Turns
@@ -21,4 +22,5 @@ class House:
     experts: Experts
     turns: Turns
     tasks: Tasks
+    attachments: Attachments
     embedder: Callable[[], Embedder]

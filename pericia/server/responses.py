@@ -3,18 +3,30 @@
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from pericia.errors import PericiaError
-from pericia.server.citing import annotations, file_id
+from pericia.server.attachments import score
+from pericia.server.citing import annotations, named_file
 from pericia.server.experts import Decoding, Served
 from pericia.server.house import House
-from pericia.server.schemas import ResponseRequest, refuse_unserved
-from pericia.server.turns import CallerGoneError
-from pericia.server.wire import RequestError, dialect_of, error_body, server_sent
+from pericia.server.open_stores import own_store_id
+from pericia.server.reading import Ask, reader_of
+from pericia.server.schemas import refuse_unserved
+from pericia.server.store_schemas import FileSearch, ResponseRequest
+from pericia.server.turns import CallerGoneError, OnText
+from pericia.server.wire import (
+    STREAM_HEADERS,
+    RequestError,
+    dialect_of,
+    error_body,
+    kept_alive,
+    server_sent,
+)
 from pericia.types import Answer, Message
 
 _UNSERVED: dict[str, tuple[Any, ...]] = {
@@ -22,7 +34,6 @@ _UNSERVED: dict[str, tuple[Any, ...]] = {
     "store": (False,),
     "background": (False,),
     "reasoning": ({}, {"effort": "none"}),
-    "text": ({}, {"format": {"type": "text"}}),
     "include": ([], ["file_search_call.results"]),
 }
 
@@ -39,22 +50,20 @@ def routes(house: House) -> APIRouter:
         if served.kind == "embedder":
             text = f"'{served.name}' makes embeddings and cannot answer."
             raise RequestError(text, code="model_not_found", status=404, param="model")
+        ask = None
         if body.tools:
-            served = _searching(house, body, served)
+            served, ask = _searching(house, body.tools[0], served)
         chat = _chat(body)
         decoding = Decoding(body.max_output_tokens, sampling=body.sampling)
         reply = _Reply(body, str(request.base_url))
+
+        def work(on_text: OnText) -> Answer:
+            return house.experts.answer(served, chat, decoding, on_text, ask)
+
         if not body.stream:
-            answer = await house.turns.whole(
-                lambda on_text: house.experts.answer(served, chat, decoding, on_text),
-                request.is_disconnected,
-            )
-            return JSONResponse(reply.whole(answer))
-        stream = house.turns.stream(
-            lambda on_text: house.experts.answer(served, chat, decoding, on_text)
-        )
+            return JSONResponse(reply.whole(await house.turns.whole(work, request.is_disconnected)))
+        stream = house.turns.stream(work)
         first = await anext(stream)  # what can be refused is refused before the first byte
-        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         dialect = dialect_of(request.url.path)
 
         async def lines() -> AsyncIterator[str]:
@@ -66,27 +75,26 @@ def routes(house: House) -> APIRouter:
             except CallerGoneError:
                 return
 
-        return StreamingResponse(lines(), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(
+            kept_alive(lines()), media_type="text/event-stream", headers=STREAM_HEADERS
+        )
 
     return router
 
 
-def _searching(house: House, body: ResponseRequest, served: Served) -> Served:
-    """Return the arm that reads passages with the model that was asked for."""
-    tool = body.tools[0]
-    refuse_unserved(tool, {"filters": ({},), "ranking_options": ({},), "max_num_results": ()})
-    own = f"vs_{house.config.name}"
-    if tool.vector_store_ids != [own]:
-        text = f"There is no vector store '{tool.vector_store_ids[0]}'."
-        param = "tools[0].vector_store_ids"
-        raise RequestError(text, code="not_found", param=param, hint=f"There is one: '{own}'.")
-    if served.arm in ("rag", "rag_fine_tuned"):
-        return served
-    if served.kind != "base":
-        text = f"'{served.name}' does not read passages, so it cannot use file_search."
-        hint = f"Ask '{house.config.name}:rag' or '{house.experts.base}'."
+def _searching(house: House, tool: FileSearch, served: Served) -> tuple[Served, Ask | None]:
+    """Return what answers from the tool's stores: an arm as it was measured, or a model with what makes its prompt."""
+    is_plain = tool.filters is None and not tool.ranking_options and tool.max_num_results is None
+    if is_plain and tool.vector_store_ids == [own_store_id(house)]:
+        if served.arm in ("rag", "rag_fine_tuned"):
+            return served, None
+        if served.kind == "base" and "rag" in house.room.arms():
+            return replace(house.experts.find(f"{house.config.name}:rag"), name=served.name), None
+    if served.kind == "arm":
+        text = f"'{served.name}' answers from what was measured, so it cannot search otherwise."
+        hint = f"Ask '{house.config.name}:rag' without options, or '{served.base}'."
         raise RequestError(text, code="unsupported_value", param="tools", hint=hint)
-    return house.experts.find(f"{house.config.name}:rag")
+    return served, reader_of(house, tool, served)
 
 
 def _chat(body: ResponseRequest) -> list[Message]:
@@ -172,7 +180,7 @@ class _Reply:
             "previous_response_id": None,
             "store": False,
             "temperature": body.temperature,
-            "text": {"format": {"type": "text"}},
+            "text": _text_options(body),
             "tool_choice": "auto",
             "tools": [tool.model_dump(exclude_none=True) for tool in body.tools],
             "top_p": body.top_p,
@@ -196,9 +204,9 @@ class _Reply:
         if self._body.include:
             results = [
                 {
-                    "file_id": file_id(passage.chunk.source),
-                    "filename": passage.chunk.source,
-                    "score": min(1.0, max(0.0, passage.dense or 0.0)),
+                    "file_id": named_file(passage.chunk.source)[0],
+                    "filename": named_file(passage.chunk.source)[1],
+                    "score": score(passage),
                     "text": passage.chunk.text,
                     "attributes": {},
                 }
@@ -214,10 +222,17 @@ class _Reply:
             about = note["pericia"]
             span = note["url_citation"]
             notes.append({"type": "url_citation", **span, "pericia": about})
-            source = about["source"]
-            file = {"file_id": file_id(source), "filename": source, "index": span["start_index"]}
+            id_, filename = named_file(about["source"])
+            file = {"file_id": id_, "filename": filename, "index": span["start_index"]}
             notes.append({"type": "file_citation", **file, "pericia": about})
         return notes
+
+
+def _text_options(body: ResponseRequest) -> dict[str, Any]:
+    chosen = None if body.text is None else body.text.format
+    if chosen is None:
+        return {"format": {"type": "text"}}
+    return {"format": chosen.model_dump(exclude_none=True, by_alias=True)}
 
 
 def _text_part(text: str, notes: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -18,17 +18,17 @@ from pericia.answer import (
     text_counter,
 )
 from pericia.config import ARM_NAMES, Config
-from pericia.dataset import make_dataset, read_examples, stop_at_errors
+from pericia.dataset import read_dataset
 from pericia.errors import NotFoundError, PericiaError
 from pericia.evaluate.arms import ARMS, Bench
 from pericia.evaluate.records import latest_run, read_record
 from pericia.evaluate.report import recompute
 from pericia.evaluate.tools import is_tunable
 from pericia.models import Model
-from pericia.prompts import REFUSAL, open_book_prompt
+from pericia.prompts import PROMPTS_VERSION, REFUSAL, open_book_prompt
 from pericia.server.experts import ArmRoom, Asked
 from pericia.types import Adapter, Answer, Context, Example, Generation, Question
-from pericia.workspace import Workspace
+from pericia.workspace import Workspace, sha256_of, sha256_of_file
 
 
 class Industry(ArmRoom):
@@ -39,6 +39,7 @@ class Industry(ArmRoom):
         self._workspace = workspace
         self._opened: tuple[int, Library] | None = None
         self._advice: tuple[int, str] | None = None
+        self._indexed: tuple[int, str] | None = None
 
     def arms(self) -> tuple[str, ...]:
         """See `ArmRoom.arms`."""
@@ -60,6 +61,19 @@ class Industry(ArmRoom):
         usual = "rag" if "rag" in able else "prompt"
         advised = self._advised()
         return advised if advised in able else usual
+
+    def state(self, arm: str) -> str:
+        """See `ArmRoom.state`."""
+        config = self._config
+        parts: list[object] = [PROMPTS_VERSION, config.instruction, config.evaluate.max_new_tokens]
+        kind = ARMS.get(arm)
+        if kind is not None and kind.needs_passages:
+            parts += [config.retrieval.model_dump(), config.embedder, self._index_sha256()]
+        if kind is not None and kind.is_tuned and arm in (adapters := self._adapters()):
+            parts.append(adapters[arm].path)
+        if arm == "few_shot" and config.examples is not None:
+            parts += [config.evaluate.few_shot, config.examples, config.train.seed]
+        return sha256_of(parts)
 
     def ask(self, arm: str, question: str, instruction: str, model: Model) -> Asked:
         """See `ArmRoom.ask`."""
@@ -107,6 +121,14 @@ class Industry(ArmRoom):
         catalogues = self._workspace.index.glob("*/catalogue.json")
         return max((path.stat().st_mtime_ns for path in catalogues), default=0)
 
+    def _index_sha256(self) -> str:
+        """Return the hash of what is indexed, read again when the index has been written."""
+        changed_at = self._changed_at()
+        if self._indexed is None or self._indexed[0] != changed_at:
+            files = self._workspace.index.glob("*/catalogue.json")
+            self._indexed = changed_at, sha256_of([sha256_of_file(path) for path in sorted(files)])
+        return self._indexed[1]
+
     def _adapters(self) -> dict[str, Adapter]:
         """Return the adapter of each tuned arm: the one that was measured last, else the newest on this base."""
         if not is_tunable(self._config.model):
@@ -141,10 +163,5 @@ class Industry(ArmRoom):
         """Return the examples that the arm few_shot may show: the training part, as in a run."""
         if self._config.examples is None:
             return ()
-        settings = self._config.train
-        examples, findings = read_examples(self._workspace.resolve(self._config.examples))
-        stop_at_errors(findings, self._config.examples)
-        made = make_dataset(
-            examples, validation_share=settings.validation_share, seed=settings.seed
-        )
+        made, _ = read_dataset(self._config, self._workspace)
         return made.train

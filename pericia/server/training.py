@@ -11,7 +11,7 @@ from typing import Any
 from pericia.config import TrainConfig
 from pericia.errors import InputError, PericiaError
 from pericia.examples import auto_epochs, read_examples, stop_at_errors
-from pericia.jobs import Job, Ledger
+from pericia.jobs import Job, Ledger, Level, new_id
 from pericia.server.work import TRAINING, VALIDATION
 from pericia.types import Example
 
@@ -21,13 +21,18 @@ log = logging.getLogger("pericia.server")
 
 
 def start_worker(ledger: Ledger) -> None:
-    """Run a worker process until it has ended; it outlives this one if this one is killed."""
+    """Run a worker process until it has ended; it outlives this one if this one is killed.
+
+    If the worker is killed, its job may be claimed again at once.
+    """
+    owner = new_id("worker-")
     with (ledger.folder / "worker.log").open("ab") as output:
-        command = [sys.executable, "-m", "pericia.server.work", str(ledger.folder)]
+        command = [sys.executable, "-m", "pericia.server.work", str(ledger.folder), owner]
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
         process.wait()
+    ledger.release(owner)
 
 
 class Training:
@@ -59,40 +64,42 @@ class Training:
 
     def _look_after(self) -> None:
         while not self._closing.wait(self._every_s):
-            for job in reversed(self._ledger.all(Job, status="validating")):
-                self._validate(job)
-            for job_id in self._ledger.requeue_lost():
-                text = "The worker was lost; the job goes on from its last checkpoint."
-                self._ledger.tell(job_id, text, level="warn")
-            waits = self._ledger.page(Job, limit=1, status="queued")[0]
-            if waits and (self._worker is None or not self._worker.is_alive()):
-                self._worker = threading.Thread(
-                    target=self._work, args=(self._ledger,), daemon=True
-                )
-                self._worker.start()
+            try:
+                self._look()
+            except Exception:  # one bad moment, of the database say, must not end the watch
+                log.exception("looking after the jobs")
+
+    def _look(self) -> None:
+        for job in reversed(self._ledger.all(Job, status="validating")):
+            self._validate(job)
+        for job_id in self._ledger.requeue_lost():
+            text = "The worker was lost; the job goes on from its last checkpoint."
+            self._ledger.tell(job_id, text, level="warn")
+        waits = self._ledger.page(Job, limit=1, status="queued")[0]
+        if waits and (self._worker is None or not self._worker.is_alive()):
+            self._worker = threading.Thread(target=self._work, args=(self._ledger,), daemon=True)
+            self._worker.start()
 
     def _validate(self, job: Job) -> None:
         """Move a job to queued with its settings resolved, or to failed with every fault of its files."""
-        self._ledger.tell(job.id, f"Validating training file: {job.training_file}")
+        told: list[tuple[Level, str]] = [("info", f"Validating training file: {job.training_file}")]
         folder = self._ledger.job_folder(job.id)
         try:
-            examples = _read(folder / TRAINING, "training_file")
+            examples = read_checked(folder / TRAINING, "training_file", job.method)
             if job.validation_file:
-                others = _read(folder / VALIDATION, "validation_file")
+                others = read_checked(folder / VALIDATION, "validation_file", job.method)
                 _check_apart(examples, others)
         except PericiaError as error:
             message = f"{error.message} {error.hint}".strip()
             fault = {"code": "invalid_training_file", "message": message, "param": error.param}
-            told = [("error", line) for line in message.split("\n")[:_SHOWN_FAULTS]]
-            self._ledger.try_move(job.id, ["validating"], "failed", told, error=fault)  # type: ignore[arg-type]
+            told += [("error", line) for line in message.split("\n")[:_SHOWN_FAULTS]]
+            self._ledger.try_move(job.id, ["validating"], "failed", told, error=fault)
             return
         resolved = resolve(job, len(examples), self._settings)
         rate = resolved["settings"]["learning_rate"]
-        told = [("info", "Files validated, moving job to queued state")]
-        told.append(
-            ("info", f"{len(examples)} examples, {resolved['n_epochs']} epochs, rate {rate:g}")
-        )
-        self._ledger.try_move(job.id, ["validating"], "queued", told, resolved=resolved)  # type: ignore[arg-type]
+        counts = f"{len(examples)} examples, {resolved['n_epochs']} epochs, rate {rate:g}"
+        told += [("info", "Files validated, moving job to queued state"), ("info", counts)]
+        self._ledger.try_move(job.id, ["validating"], "queued", told, resolved=resolved)
 
 
 def resolve(job: Job, num_examples: int, settings: TrainConfig) -> dict[str, Any]:
@@ -106,22 +113,27 @@ def resolve(job: Job, num_examples: int, settings: TrainConfig) -> dict[str, Any
     n_epochs = auto_epochs(num_examples) if epochs in (None, "auto") else int(epochs)
     batch_size = max(1, min(256, num_examples // 500)) if batch in (None, "auto") else int(batch)
     multiplier = 1.0 if factor in (None, "auto") else float(factor)
+    beta = job.asked.get("beta", "auto")
+    beta = settings.dpo_beta if beta == "auto" else float(beta)
     rate = min(1.0, settings.learning_rate * multiplier)
     chosen = {
         "epochs": n_epochs,
         "batch_size": batch_size,
         "learning_rate": rate,
         "seed": job.seed,
+        "objective": "dpo" if job.method == "dpo" else "sft",
+        "dpo_beta": beta,
     }
     return {
         "n_epochs": n_epochs,
         "batch_size": batch_size,
         "learning_rate_multiplier": multiplier,
+        "beta": beta,
         "settings": settings.model_copy(update=chosen).model_dump(),
     }
 
 
-def _read(path: Path, param: str) -> tuple[Example, ...]:
+def read_checked(path: Path, param: str, method: str) -> tuple[Example, ...]:
     """Return the examples of a file.
 
     Raises:
@@ -130,11 +142,20 @@ def _read(path: Path, param: str) -> tuple[Example, ...]:
     try:
         examples, findings = read_examples(path)
         stop_at_errors(findings, param)
+    except RecursionError as error:
+        text = f"A line of the {param.replace('_', ' ')} is nested too deep to be a chat."
+        raise InputError(text, hint="See: pericia check FILE", param=param) from error
     except InputError as error:
         text = error.message.replace(str(path), param)
         raise InputError(
             text, hint=error.hint.partition(" All findings")[0], param=param
         ) from error
+    for example in examples:
+        if example.is_preference != (method == "dpo"):
+            kind = "a preference pair" if example.is_preference else "no preference pair"
+            text = f"Line {example.line} of the {param.replace('_', ' ')} is {kind}, and the method is {method}."
+            hint = "Pairs have 'input', 'preferred_output' and 'non_preferred_output'."
+            raise InputError(text, hint=hint, param=param)
     if param == "training_file" and len(examples) < MIN_EXAMPLES:
         text = f"Training file has {len(examples)} example(s), but must have at least {MIN_EXAMPLES} examples"
         raise InputError(text, param=param)

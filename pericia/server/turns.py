@@ -1,73 +1,75 @@
-"""Generations take turns: one at a time, in order of arrival, each in a thread, with its text as it grows.
+"""Generations take turns: a few at a time, in order of arrival, each in a thread, with its text as it grows.
 
-A caller who has gone away stops his generation at the next piece; a stop string ends it and is never sent.
+The model answers those at work together, a token each a step. A caller who has gone away ends his generation at the
+next piece; a stop string ends it and is never sent.
 """
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from pericia.errors import EnoughError
 from pericia.server.wire import BusyError
 from pericia.types import Answer
 
 OnText = Callable[[str], None]
+_LOOK_S = 0.25  # how often a caller is looked for who waits for a whole answer
 _END = None
 
 
-class CallerGoneError(Exception):
+class CallerGoneError(EnoughError):
     """Nobody waits for the answer any more."""
 
 
-class StoppedError(Exception):
+class StoppedError(EnoughError):
     """A stop string has come up, so there is nothing left to generate."""
 
 
 class Turns:
-    """A queue of one worker. More than `max_waiting` callers in the queue are sent away with 429."""
+    """A queue of `num_together` workers. Callers above `max_waiting`, those at work included, are sent away with 429."""
 
-    def __init__(self, max_waiting: int) -> None:
+    def __init__(self, max_waiting: int, num_together: int = 1) -> None:
         self._max_waiting = max_waiting
-        self._num_waiting = 0
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="generation")
+        self._num_together = num_together
+        self._mean_s = 1.0  # of a turn, of late
+        self.num_waiting = 0
+        self._pool = ThreadPoolExecutor(num_together, thread_name_prefix="generation")
 
     def close(self) -> None:
-        """Let the worker end; a generation at work is stopped by its caller going away."""
+        """Let the workers end; a generation at work is stopped by its caller going away."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def stream(self, work: Callable[[OnText], Answer]) -> AsyncIterator[str | Answer]:
+    def check(self) -> None:
+        """Raise BusyError where a new caller would be sent away."""
+        if self.num_waiting >= self._max_waiting:
+            text = f"{self.num_waiting} requests are being answered or wait already."
+            wait_s = self.num_waiting / self._num_together * self._mean_s
+            raise BusyError(text, retry_after_s=max(1, min(60, round(wait_s))))
+
+    async def stream(
+        self, work: Callable[[OnText], Answer], *, is_further: bool = False
+    ) -> AsyncIterator[str | Answer]:
         """Yield the pieces of an answer as they grow, and the Answer itself last.
+
+        `is_further` marks another choice of a request that has been let in.
 
         Raises:
             BusyError: too many wait already. PericiaError: whatever `work` raises.
         """
-        if self._num_waiting >= self._max_waiting:
-            text = f"{self._num_waiting} requests wait for the model already."
-            raise BusyError(text, retry_after_s=max(1, self._num_waiting // 4))
+        if not is_further:
+            self.check()
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
         gone = threading.Event()
 
         def on_text(piece: str) -> None:
-            if gone.is_set():
-                raise CallerGoneError
+            _leave_if(gone)
             loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-        def turn() -> Answer:
-            if gone.is_set():
-                raise CallerGoneError
-            return work(on_text)
-
-        def ended(_: Future[Answer]) -> None:
-            loop.call_soon_threadsafe(end)
-
-        def end() -> None:
-            self._num_waiting -= 1
-            pieces.put_nowait(_END)
-
-        self._num_waiting += 1
-        future = self._pool.submit(turn)
-        future.add_done_callback(ended)
+        future = self._submit(work, on_text, gone, loop)
+        future.add_done_callback(lambda _: _call(loop, pieces.put_nowait, _END))
         try:
             while (piece := await pieces.get()) is not _END:
                 yield piece
@@ -76,15 +78,61 @@ class Turns:
             gone.set()
 
     async def whole(
-        self, work: Callable[[OnText], Answer], is_gone: Callable[[], Awaitable[bool]]
+        self,
+        work: Callable[[OnText], Answer],
+        is_gone: Callable[[], Awaitable[bool]],
+        *,
+        is_further: bool = False,
     ) -> Answer:
         """Return the Answer when it is complete. Raises as `stream`, and CallerGoneError."""
-        async for piece in self.stream(work):
-            if isinstance(piece, Answer):
-                return piece
-            if await is_gone():
-                break
+        if not is_further:
+            self.check()
+        gone = threading.Event()
+        loop = asyncio.get_running_loop()
+        future = self._submit(work, lambda _: _leave_if(gone), gone, loop)
+        answer = asyncio.wrap_future(future)
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            while not (await asyncio.wait([answer], timeout=_LOOK_S))[0]:
+                if await is_gone():
+                    raise CallerGoneError
+            return answer.result()
+        finally:
+            gone.set()
+
+    def _submit(
+        self,
+        work: Callable[[OnText], Answer],
+        on_text: OnText,
+        gone: threading.Event,
+        loop: asyncio.AbstractEventLoop,
+    ) -> "Future[Answer]":
+        def turn() -> Answer:
+            _leave_if(gone)
+            started = time.monotonic()
+            answer = work(on_text)
+            _leave_if(gone)
+            self._mean_s = 0.8 * self._mean_s + 0.2 * (time.monotonic() - started)
+            return answer
+
+        self.num_waiting += 1
+        future = self._pool.submit(turn)
+        future.add_done_callback(lambda _: _call(loop, self._leave))
+        return future
+
+    def _leave(self) -> None:
+        self.num_waiting -= 1
+
+
+def _leave_if(gone: threading.Event) -> None:
+    if gone.is_set():
         raise CallerGoneError
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: object) -> None:
+    """Call a function in the loop, unless the server has ended meanwhile."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(function, *args)
 
 
 class CutAtStops:
@@ -101,6 +149,7 @@ class CutAtStops:
 
     def __init__(self, stops: Sequence[str], on_text: OnText) -> None:
         self.text = ""
+        self.is_cut = False
         self._stops = tuple(stops)
         self._on_text = on_text
         self._num_sent = 0
@@ -115,6 +164,7 @@ class CutAtStops:
         found = [at for at in (self.text.find(stop) for stop in self._stops) if at >= 0]
         if found:
             self.text = self.text[: min(found)]
+            self.is_cut = True
             self.finish()
             raise StoppedError
         self._send(len(self.text) - self._num_held())

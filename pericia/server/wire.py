@@ -4,27 +4,28 @@ The official client retries 408, 409, 429 and every 5xx by itself, so state erro
 whether a retry makes sense. FastAPI's own 422 never leaves.
 """
 
-import hmac
+import asyncio
 import json
 import logging
-import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal, TypeVar
 
 from fastapi import FastAPI
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive
 
 from pericia.errors import InputError, PericiaError
 
 Dialect = Literal["openai", "azure"]
 MAX_JSON_BYTES = 16 << 20  # far above any chat that fits a context
 MAX_UPLOAD_BYTES = 512 << 20  # OpenAI's limit for a file
+STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+_KEEP_ALIVE_S = 15.0  # proxies close a stream that is silent for longer than 30 to 60 s
 _AZURE_CODES = {400: "invalidPayload", 401: "unauthorized", 403: "forbidden", 404: "notFound"}
 _AZURE_CODES |= {409: "conflict", 429: "tooManyRequests", 503: "serviceUnavailable"}
 T = TypeVar("T")
@@ -79,7 +80,7 @@ def error_body(error: PericiaError, dialect: Dialect) -> dict[str, Any]:
     code = error.code
     if dialect == "azure" and code != "DeploymentNotFound":
         code = _AZURE_CODES.get(error.status, "internalFailure")
-    message = f"{error.message} {error.hint}".strip()
+    message = f"{error.message} {error.hint}".strip().encode("utf-8", "replace").decode()
     return {"error": {"message": message, "type": kind, "param": error.param, "code": code}}
 
 
@@ -152,48 +153,7 @@ def _is_key(part: str) -> bool:
     return part.isidentifier() and part not in ("str", "int", "float", "bool")
 
 
-class Envelope:
-    """The outermost layer: request id, keys, size of the body, and a log line without contents."""
-
-    def __init__(self, app: ASGIApp, key: str, open_paths: Sequence[str]) -> None:
-        self.app = app
-        self.key = key
-        self.open_paths = tuple(open_paths)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        headers, path = Headers(scope=scope), scope["path"]
-        request_id = f"req_{secrets.token_hex(16)}"
-
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["x-request-id"] = request_id
-                log.info("%s %s %s %s", request_id, scope["method"], path, message["status"])
-            await send(message)
-
-        try:
-            self._check_key(headers, path)
-            body = _limited(receive, headers, path)
-        except PericiaError as error:
-            await error_response(error, path)(scope, receive, send_with_id)
-            return
-        await self.app(scope, body, send_with_id)
-
-    def _check_key(self, headers: Headers, path: str) -> None:
-        if not self.key or path in self.open_paths:
-            return
-        bearer = headers.get("authorization", "").removeprefix("Bearer ").strip()
-        given = headers.get("api-key") or bearer
-        if not hmac.compare_digest(given.encode(), self.key.encode()):
-            text = "Incorrect API key provided." if given else "No API key provided."
-            raise RequestError(
-                text, code="invalid_api_key", status=401, hint="See PERICIA_API_KEY."
-            )
-
-
-def _limited(receive: Receive, headers: Headers, path: str) -> Receive:
+def limited(receive: Receive, headers: Headers, path: str) -> Receive:
     """Return `receive`, which ends with 413 once the body is larger than its kind may be.
 
     Raises:
@@ -239,3 +199,23 @@ def server_sent(value: Any) -> str:
         value if isinstance(value, str) else json.dumps(jsonable_encoder(value), ensure_ascii=False)
     )
     return f"data: {text}\n\n"
+
+
+async def kept_alive(
+    lines: AsyncIterator[str], every_s: float = _KEEP_ALIVE_S
+) -> AsyncIterator[str]:
+    """Yield the lines, and a comment whenever none has come for a while."""
+    following = asyncio.ensure_future(anext(lines, None))
+    try:
+        while True:
+            done, _ = await asyncio.wait([following], timeout=every_s)
+            if not done:
+                yield ": the answer is on its way\n\n"
+                continue
+            line = following.result()
+            if line is None:
+                return
+            yield line
+            following = asyncio.ensure_future(anext(lines, None))
+    finally:
+        following.cancel()

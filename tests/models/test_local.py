@@ -50,9 +50,10 @@ def test_both_end_markers_stop_an_answer(tiny_model: Path) -> None:
 def test_an_answer_that_ends_in_a_marker_has_no_marker(model: Model) -> None:
     generation = model.generate(PROMPT, max_new_tokens=1)
     first = model._tokenizer.encode(generation.text)[0]  # type: ignore[attr-defined]
-    model._stop_ids |= {first}  # type: ignore[attr-defined]
+    decoder = model._decoder  # type: ignore[attr-defined]
+    decoder.stop_ids |= {first}
     stopped = model.generate(PROMPT, max_new_tokens=5)
-    model._stop_ids -= {first}  # type: ignore[attr-defined]
+    decoder.stop_ids -= {first}
     assert (stopped.text, stopped.finish_reason, stopped.usage.tokens_out) == ("", "stop", 1)
 
 

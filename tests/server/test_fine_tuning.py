@@ -29,7 +29,7 @@ def upload(client: OpenAI, data: bytes, name: str = "train.jsonl") -> str:
     return client.files.create(file=(name, data), purpose="fine-tune").id
 
 
-def ended(client: OpenAI, job_id: str, *wanted: str, within_s: float = 20) -> FineTuningJob:
+def ended(client: OpenAI, job_id: str, *wanted: str, within_s: float = 120) -> FineTuningJob:
     """Return the job once it has one of the statuses, else once it has ended."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
@@ -189,10 +189,12 @@ def test_a_bad_training_file_fails_the_job_with_its_line(
 def test_cancel_pause_and_resume(start: Start) -> None:
     client = start(trainer=FakeTrainer(step_s=0.05)).openai()
     job = create(client, lines(10))
-    with pytest.raises(openai.BadRequestError) as early:
-        client.fine_tuning.jobs.pause(job.id)
-    assert "is" in early.value.message
     ended(client, job.id, "running")
+    waiting = create(client, lines(10))
+    with pytest.raises(openai.BadRequestError) as early:
+        client.fine_tuning.jobs.pause(waiting.id)
+    assert "is" in early.value.message
+    assert client.fine_tuning.jobs.cancel(waiting.id).status == "cancelled"
     assert str(client.fine_tuning.jobs.pause(job.id).status) == "pausing"
     ended(client, job.id, "paused")
     assert client.fine_tuning.jobs.resume(job.id).status == "queued"
@@ -218,6 +220,40 @@ def test_a_paused_job_ends_like_one_that_never_paused(start: Start) -> None:
         done = ended(client, job.id)
         results.append(client.files.content(done.result_files[0]).text)
     assert results[0] == results[1]
+
+
+def pairs(count: int) -> bytes:
+    """Return preference pairs in OpenAI's shape."""
+    rows = []
+    for number in range(count):
+        row = {
+            "input": {"messages": [{"role": "user", "content": f"What is part {number}?"}]},
+            "preferred_output": [{"role": "assistant", "content": f"It is valve {number}."}],
+            "non_preferred_output": [{"role": "assistant", "content": "Something."}],
+        }
+        rows.append(json.dumps(row))
+    return "\n".join(rows).encode()
+
+
+def test_preferences_are_learnt_by_the_method_dpo(start: Start) -> None:
+    trainer = FakeTrainer()
+    client = start(trainer=trainer).openai()
+    asked: Any = {"type": "dpo", "dpo": {"hyperparameters": {"beta": 0.2, "n_epochs": 2}}}
+    job = create(client, pairs(10), method=asked)
+    done = ended(client, job.id)
+    assert done.status == "succeeded", done.error
+    assert done.method is not None
+    assert done.method.dpo is not None
+    numbers: Any = done.method.dpo.hyperparameters
+    assert (done.method.type, numbers.beta, numbers.n_epochs) == ("dpo", 0.2, 2)
+    assert done.hyperparameters is None
+    assert (trainer.settings[0].objective, trainer.settings[0].dpo_beta) == ("dpo", 0.2)
+    wrong = ended(client, create(client, lines(10), method=asked).id)
+    assert wrong.error is not None
+    assert (wrong.status, wrong.error.param) == ("failed", "training_file")
+    assert "Line 1 " in wrong.error.message
+    mixed = ended(client, create(client, pairs(10)).id)
+    assert (mixed.status, mixed.error is None) == ("failed", False)
 
 
 def test_jobs_are_paged_and_found_by_metadata(start: Start) -> None:

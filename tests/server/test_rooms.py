@@ -154,4 +154,4 @@ def test_the_index_is_a_vector_store(start: Start, indexed: Path) -> None:
     with pytest.raises(openai.NotFoundError):
         client.vector_stores.retrieve("vs_other")
     with pytest.raises(openai.BadRequestError):
-        client.vector_stores.create(name="mine")
+        client.vector_stores.update("vs_pumps", name="mine")

@@ -21,7 +21,7 @@ POLICY = (
     "object-src 'none'"
 )
 SESSION = "pericia_session"
-API = ("/v1/", "/openai/", "/subscriptions/", "/api/")
+API = ("/v1/", "/openai/", "/subscriptions/", "/api/", "/metrics", "/healthz", "/tokenize")
 OPEN = ("/login", "/static/")
 _HEADERS = {
     "content-security-policy": POLICY,

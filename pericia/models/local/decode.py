@@ -1,0 +1,182 @@
+"""All answers of a model grow together in one thread, a token each a step; callers wait for theirs.
+
+A new answer reads its prompt piece by piece between two steps, so those that have begun go on meanwhile.
+
+Source: iteration-level scheduling, Yu et al., Orca: A Distributed Serving System for Transformer-Based Generative
+Models, 2022.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from pericia.errors import EnoughError
+from pericia.models.local.adapters import Adapters
+from pericia.models.local.batch import Rows, new_cache
+from pericia.models.local.choose import Chooser
+from pericia.models.local.text import GrowingText
+from pericia.types import FinishReason
+
+PROMPT_PIECE = 512  # tokens of a prompt that are read between two steps of the others
+IDLE_S = 5.0  # after which the thread ends, so that an unused model can be freed
+
+
+@dataclass(slots=True)
+class Reply:
+    """One answer on its way: what it needs, how far it is, and at the end its reason or its error."""
+
+    prompt_ids: Sequence[int]
+    max_new_tokens: int
+    adapter: Path | None
+    text: GrowingText
+    chooser: Chooser | None  # None: the likeliest token each time
+    started: float = field(default_factory=time.perf_counter)
+    first_token_ms: float | None = None
+    num_tokens: int = 0
+    last_token: int = 0
+    finish_reason: FinishReason = "length"
+    error: BaseException | None = None
+    is_unwanted: bool = False
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+class Decoder:
+    """The thread and its batch. `run` may be called from any number of threads."""
+
+    def __init__(
+        self, adapters: Adapters, stop_ids: frozenset[int], device: torch.device, max_rows: int
+    ) -> None:
+        self.stop_ids = stop_ids
+        self._adapters = adapters
+        self._device = device
+        self._max_rows = max_rows
+        self._changed = threading.Condition()
+        self._arrived: deque[Reply] = deque()
+        self._has_thread = False
+        self._reading: tuple[Reply, Rows] | None = None  # whose prompt is being read
+        self._replies: list[Reply] = []  # of the rows, in their order
+        self._rows: Rows | None = None
+
+    def run(self, reply: Reply) -> None:
+        """Return when the reply has ended; its error is raised here."""
+        with self._changed:
+            self._arrived.append(reply)
+            if not self._has_thread:
+                self._has_thread = True
+                threading.Thread(target=self._work, name="decoding", daemon=True).start()
+            self._changed.notify()
+        try:
+            reply.done.wait()
+        except BaseException:  # Ctrl-C: nobody waits any more
+            reply.is_unwanted = True
+            raise
+        if reply.error is not None:
+            raise reply.error
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not (self._arrived or self._reading or self._replies):
+                    if not self._changed.wait(IDLE_S):
+                        self._has_thread = False
+                        return
+            try:
+                with torch.inference_mode():
+                    self._read_prompts()
+                    self._step()
+            except BaseException as error:  # noqa: BLE001 - it is raised again in every caller
+                self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """End everything at work: a step that failed, for want of memory say, leaves no row as it was."""
+        at_work = [*self._replies, *([self._reading[0]] if self._reading else [])]
+        self._replies, self._rows, self._reading = [], None, None
+        for reply in at_work:
+            reply.error = error
+            reply.done.set()
+
+    def _read_prompts(self) -> None:
+        """Read one piece of the oldest prompt; a whole one gives its first token and joins the rows."""
+        if self._reading is None:
+            if not self._arrived or len(self._replies) >= self._max_rows:
+                return
+            reply = self._arrived.popleft()
+            try:
+                if reply.adapter is not None:
+                    self._adapters.make_room([r.adapter for r in (*self._replies, reply)])
+                    self._adapters.load(reply.adapter)
+            except Exception as error:  # noqa: BLE001 - it is raised again in its caller
+                reply.error = error
+                reply.done.set()
+                return
+            self._reading = reply, Rows(new_cache(), [0])
+        reply, rows = self._reading
+        if reply.is_unwanted:
+            self._reading = None
+            return
+        begin = rows.lengths[0]
+        piece = list(reply.prompt_ids[begin : begin + PROMPT_PIECE])
+        out = self._adapters.forward(
+            [reply.adapter],
+            input_ids=torch.tensor([piece], device=self._device),
+            past_key_values=rows.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        rows.lengths = [begin + len(piece)]
+        if rows.lengths[0] < len(reply.prompt_ids):
+            return
+        self._reading = None
+        if not self._takes(reply, out.logits[0, -1]):
+            return
+        self._replies.append(reply)
+        self._rows = rows if self._rows is None else self._rows.join(rows)
+
+    def _step(self) -> None:
+        """Let each answer grow by a token."""
+        if self._rows is None:
+            return
+        inputs = self._rows.inputs([reply.last_token for reply in self._replies], self._device)
+        folders = [reply.adapter for reply in self._replies]
+        logits = self._adapters.forward(folders, **inputs).logits[:, -1]
+        self._rows.grow()
+        going_on = [
+            index for index, reply in enumerate(self._replies) if self._takes(reply, logits[index])
+        ]
+        if len(going_on) < len(self._replies):
+            self._replies = [self._replies[index] for index in going_on]
+            self._rows = self._rows.keep(going_on) if going_on else None
+
+    def _takes(self, reply: Reply, logits: torch.Tensor) -> bool:
+        """Return whether the reply goes on after its next token; otherwise it is done."""
+        try:
+            is_over = reply.is_unwanted or self._take(reply, logits)
+        except EnoughError:
+            reply.finish_reason = "stop"
+            is_over = True
+        except Exception as error:  # noqa: BLE001 - it is raised again in its caller
+            reply.error = error
+            is_over = True
+        if is_over:
+            reply.done.set()
+        return not is_over
+
+    def _take(self, reply: Reply, logits: torch.Tensor) -> bool:
+        token = int(logits.argmax()) if reply.chooser is None else reply.chooser.choose(logits)
+        if reply.first_token_ms is None:
+            reply.first_token_ms = (time.perf_counter() - reply.started) * 1000
+        reply.last_token = token
+        reply.num_tokens += 1
+        is_complete = reply.chooser is not None and reply.chooser.is_complete
+        if token in self.stop_ids:
+            reply.finish_reason = "stop"
+            return True
+        reply.text.add(token)
+        if is_complete:
+            reply.finish_reason = "stop"
+        return is_complete or reply.num_tokens >= reply.max_new_tokens

@@ -1,0 +1,55 @@
+"""A question answered from vector stores: `file_search` gives any base or fine-tuned model passages to read."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from pericia.answer import checked_files, is_about, read_reply, text_counter
+from pericia.catalogue import Catalogue
+from pericia.context import fit_context
+from pericia.models import Model
+from pericia.prompts import REFUSAL, open_book_prompt
+from pericia.server.attachments import search
+from pericia.server.experts import Asked, Served
+from pericia.server.house import House
+from pericia.server.open_stores import open_stores
+from pericia.server.store_schemas import FileSearch
+from pericia.types import Answer, Context, Generation
+
+Ask = Callable[[str, str, Model], Asked]
+
+
+def reader_of(house: House, tool: FileSearch, served: Served) -> Ask:
+    """Return what makes a prompt with passages of the tool's stores from a question and an instruction.
+
+    Raises (when it is called):
+        NotFoundError: there is no such store, or nothing in it can be searched.
+    """
+
+    def ask(question: str, instruction: str, model: Model) -> Asked:
+        config = house.config
+        instruction = instruction or config.instruction
+        max_new_tokens = config.evaluate.max_new_tokens
+        libraries = open_stores(house, tool.vector_store_ids, tool.filters)
+        passages = search(
+            libraries,
+            question,
+            max_results=tool.max_num_results or config.retrieval.top_k,
+            min_score=tool.ranking_options.score_threshold if tool.ranking_options else 0.0,
+        )
+        empty = open_book_prompt(question, Context(()), instruction)
+        room = model.context_tokens - max_new_tokens - model.count_tokens(empty.messages)
+        budget = min(config.retrieval.context_tokens, room)
+        context = fit_context(passages, budget_tokens=budget, count_tokens=text_counter(model))
+        prompt = open_book_prompt(question, context, instruction)
+        files = {s: e for library, _ in libraries for s, e in library.catalogue.files.items()}
+
+        def cite(said: Generation) -> Answer:
+            answer = read_reply(said, prompt)
+            return replace(answer, citations=checked_files(answer.citations, Catalogue(files)))
+
+        refusal = None
+        if not any(is_about(question, context, library) for library, _ in libraries):
+            refusal = Answer(REFUSAL, refused=True, passages=context.passages)
+        return Asked(prompt, served.adapter, max_new_tokens, cite, refusal)
+
+    return ask

@@ -1,0 +1,125 @@
+"""Answers that grow together: each is the one it would be alone, whoever joins, leaves or fails beside it."""
+
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+
+from pericia.errors import EnoughError, NotFoundError
+from pericia.models import Model, Sampler, load
+from pericia.types import Generation, Message, Prompt, Sampling
+
+QUESTIONS = (
+    "How hot is kiln 3?",
+    "Why?",
+    "Which valve, of all those on the long line to the north, is the one to close first?",
+    "Name the pump.",
+    "Is it so, or is it not so, that part 7 fits gear 9?",
+)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> Model:
+    return load(str(tiny_model))
+
+
+@pytest.fixture(scope="module")
+def adapters(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two adapters that change what the model says."""
+    made = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        base: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+        chosen = LoraConfig(r=4, target_modules=["qkv_proj"], init_lora_weights=False)
+        folder = tmp_path_factory.mktemp("adapter")
+        with warnings.catch_warnings():  # peft uses an old name of transformers
+            warnings.filterwarnings("ignore", ".*gradient_checkpointing. is dep", FutureWarning)
+            get_peft_model(base, chosen).save_pretrained(str(folder))
+        made.append(folder)
+    return made
+
+
+def ask(model: Model, question: str, adapter: Path | None = None, **more: Any) -> Generation:
+    prompt = Prompt((Message("user", question),), question)
+    return model.generate(prompt, max_new_tokens=16, adapter=adapter, **more)
+
+
+def test_together_each_answer_is_the_one_it_is_alone(model: Model) -> None:
+    alone = [ask(model, question).text for question in QUESTIONS]
+    with ThreadPoolExecutor(len(QUESTIONS)) as pool:
+        together = list(pool.map(lambda question: ask(model, question).text, QUESTIONS))
+    assert together == alone
+
+
+def test_adapters_and_the_bare_base_share_a_step(model: Model, adapters: list[Path]) -> None:
+    asked = [None, adapters[0], adapters[1], None, adapters[0]]
+    alone = [ask(model, QUESTIONS[0], adapter).text for adapter in asked]
+    assert len(set(alone)) == 3
+    assert (alone[0], alone[1]) == (alone[3], alone[4])
+    with ThreadPoolExecutor(len(asked)) as pool:
+        together = list(pool.map(lambda adapter: ask(model, QUESTIONS[0], adapter).text, asked))
+    assert together == alone
+
+
+def test_a_caller_may_end_its_answer_and_the_others_go_on(model: Model) -> None:
+    assert isinstance(model, Sampler)
+    whole = ask(model, QUESTIONS[1]).text
+    digits = Sampling(0.0, schema='{"type": "string", "pattern": "^[0-9]{12}$"}')
+    prompt = Prompt((Message("user", QUESTIONS[0]),), QUESTIONS[0])
+    heard: list[str] = []
+
+    def enough(piece: str) -> None:
+        heard.append(piece)
+        if len(heard) == 3:
+            raise EnoughError
+
+    with ThreadPoolExecutor(2) as pool:
+        ended = pool.submit(model.sample, prompt, digits, max_new_tokens=40, on_text=enough)
+        other = pool.submit(ask, model, QUESTIONS[1])
+        assert ended.result().text == "".join(heard)
+        assert ended.result().finish_reason == "stop"
+        assert ended.result().usage.tokens_out == 3
+        assert other.result().text == whole
+
+
+def test_a_failing_caller_gets_its_error_and_the_others_their_answers(
+    model: Model, tmp_path: Path
+) -> None:
+    whole = ask(model, QUESTIONS[0]).text
+
+    def break_down(_: str) -> None:
+        raise ZeroDivisionError
+
+    with ThreadPoolExecutor(3) as pool:
+        broken = pool.submit(ask, model, QUESTIONS[1], on_text=break_down)
+        absent = pool.submit(ask, model, QUESTIONS[2], tmp_path)
+        other = pool.submit(ask, model, QUESTIONS[0])
+        with pytest.raises(ZeroDivisionError):
+            broken.result()
+        with pytest.raises(NotFoundError):
+            absent.result()
+        assert other.result().text == whole
+
+
+def test_a_long_prompt_is_read_in_pieces(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = ask(model, QUESTIONS[2]).text
+    monkeypatch.setattr("pericia.models.local.decode.PROMPT_PIECE", 3)
+    assert ask(model, QUESTIONS[2]).text == whole
+
+
+def test_nothing_is_left_at_work_when_the_thread_has_ended(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pericia.models.local.decode.IDLE_S", 0.01)
+    model = load(str(tiny_model))
+    first = ask(model, QUESTIONS[0]).text
+    for thread in threading.enumerate():
+        if thread.name == "decoding":
+            thread.join(60)
+    assert ask(model, QUESTIONS[0]).text == first
