@@ -169,6 +169,22 @@ class TrainConfig(Section):
     seed: int = knob(42, "the same data and seed give the same adapter on a CPU", ge=0)
 
 
+class EmbedderTrainConfig(Section):
+    epochs: int = knob(4, "the best one is kept", ge=1, le=100)
+    batch_size: int = knob(
+        32,
+        "every other passage of a batch is a wrong one to learn from",
+        unit="pairs",
+        ge=2,
+        le=4096,
+    )
+    learning_rate: float = knob(5e-5, "all weights are trained, so little at a time", gt=0, le=0.1)
+    dimensions: tuple[Annotated[int, Field(ge=8)], ...] = knob(
+        (), "lengths to which vectors may be cut later (Matryoshka); without any only the whole"
+    )
+    seed: int = knob(42, "order of the pairs", ge=0)
+
+
 class PriceConfig(Section):
     token_in: float = knob(0.0, "hosted models ask for it", unit="USD a million tokens", ge=0)
     token_out: float = knob(0.0, "hosted models ask for it", unit="USD a million tokens", ge=0)
@@ -252,6 +268,9 @@ class UseConfig(Section):
 
 
 class ServeConfig(Section):
+    groups: tuple[Annotated[str, Field(min_length=1)], ...] = knob(
+        (), "groups of retrieval.access that callers belong to; without any only open documents"
+    )
     aliases: bool = knob(
         True, "code written for OpenAI's model names runs; jobs and lists say what really answers"
     )
@@ -334,6 +353,7 @@ class Config(Section):
     use: UseConfig = UseConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     train: TrainConfig = TrainConfig()
+    embedder_training: EmbedderTrainConfig = EmbedderTrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     serve: ServeConfig = ServeConfig()
 

@@ -1,11 +1,11 @@
-"""A question becomes passages: two legs search apart, their ranks are fused, duplicates collapse.
+"""A question becomes passages: two legs search apart, their scores are joined, duplicates collapse.
 
-The dense leg compares meaning, the lexical one words and codes. A weak leg makes the fused order worse, so
-`choose_legs` scores each alone on development questions and fuses only where that is not worse than the best leg.
+The dense leg compares meaning, the lexical one words and codes, both of passages and of whole documents. A weak leg
+makes the joined order worse, so `choose_legs` weighs them on development questions; a leg alone is one of the choices.
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,18 @@ from pericia.workspace import write_json
 
 Legs = Literal["hybrid", "dense", "lexical"]
 
-RRF_K = 60  # Cormack, Clarke, Buettcher, Reciprocal Rank Fusion, 2009; tuning it is worth little
+# The default first: it wins where the questions do not tell.
+DENSE_WEIGHTS = (0.2, 0.1, 0.3, 0.5, 0.7, 0.0, 1.0)
+EXPANDED_DOCUMENTS = 3  # found whole, by no passage: their best passages are looked for
+_DEPTH = 4  # so many for each
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the legs brought back, best first: hits on passages and on whole documents (of kind summary)."""
+
+    dense: Sequence[Hit]
+    lexical: Sequence[Hit]
 
 
 def retrieve(
@@ -35,46 +46,90 @@ def retrieve(
     """Return up to `settings.top_k` passages, best first, ties by chunk id; equal texts are returned once.
 
     `groups` None means that access is not controlled; otherwise only passages for these groups are searched.
-    `documents` are the ids that the search is limited to, None for all.
+    `documents` are the ids of the documents to search in, None for all.
     """
+    found = search(
+        question,
+        store=store,
+        embedder=embedder,
+        settings=settings,
+        language=language,
+        groups=groups,
+        documents=documents,
+    )
+    return _best(found, settings)
+
+
+def search(
+    question: str,
+    *,
+    store: VectorStore,
+    embedder: Embedder,
+    settings: RetrievalConfig,
+    language: str = "en",
+    groups: Sequence[str] | None = None,
+    documents: Collection[str] | None = None,
+) -> Found:
+    """Return the candidates of the legs of `settings`; see `retrieve`."""
     k = max(settings.candidates, settings.top_k)
     dense: list[Hit] = []
     lexical: list[Hit] = []
     if settings.legs != "lexical":
         [vector] = embedder.embed_questions([question])
         dense = store.search_dense(vector, k, groups, documents)
+        if hidden := _hidden_documents(dense):
+            dense += store.search_dense(vector, _DEPTH * len(hidden), groups, hidden)
     if settings.legs != "dense":
         unit = None if settings.lexical_unit == "auto" else settings.lexical_unit
         words = analyser.tokens(question, language, unit)
         lexical = store.search_lexical(words, k, groups, documents)
-    passages = fuse(dense, lexical)
-    return _numbered(_without_duplicates(passages)[: settings.top_k])
+        if hidden := _hidden_documents(lexical):
+            lexical += store.search_lexical(words, _DEPTH * len(hidden), groups, hidden)
+    return Found(_once(dense), _once(lexical))
 
 
-def fuse(dense: Sequence[Hit], lexical: Sequence[Hit]) -> list[Passage]:
-    """Return all hits, best reciprocal-rank sum first: 1 / (60 + rank) from each leg that found it; ties by chunk id."""
-    chunks: dict[str, Chunk] = {hit.chunk.id: hit.chunk for hit in (*dense, *lexical)}
-    scores = dict.fromkeys(chunks, 0.0)
-    for leg in (dense, lexical):
-        for rank, hit in enumerate(leg, start=1):
-            scores[hit.chunk.id] += 1 / (RRF_K + rank)
-    by_dense = {hit.chunk.id: hit.score for hit in dense}
-    by_lexical = {hit.chunk.id: hit.score for hit in lexical}
-    ordered = sorted(chunks, key=lambda key: (-scores[key], key))
-    return _numbered(
-        [
-            Passage(chunks[key], 0, scores[key], by_dense.get(key), by_lexical.get(key))
-            for key in ordered
-        ]
+def fuse(found: Found, dense_weight: float) -> list[Passage]:
+    """Return every passage found, best first, ties by chunk id.
+
+    The score is `dense_weight` times the cosine, from 0 at the last candidate to 1 at the best, plus the rest times
+    BM25 of the passage and of its document together, 1 at the best.
+    Source: Bruch, Gai, Ingber, An Analysis of Fusion Functions for Hybrid Retrieval, 2022 (convex combination).
+    """
+    documents = {h.chunk.document_id: h.score for h in found.lexical if h.chunk.kind == "summary"}
+    by_dense, by_lexical = (
+        {h.chunk.id: h.score for h in hits} for hits in (found.dense, found.lexical)
     )
+    chunks: dict[str, Chunk] = {
+        hit.chunk.id: hit.chunk
+        for hit in (*found.dense, *found.lexical)
+        if hit.chunk.kind != "summary"
+    }
+    words = {
+        key: by_lexical.get(key, 0.0) + documents.get(chunk.document_id, 0.0)
+        for key, chunk in chunks.items()
+    }
+    most = max(words.values(), default=0.0) or 1.0
+    nearest, farthest = max(by_dense.values(), default=1.0), min(by_dense.values(), default=0.0)
+    span = nearest - farthest or 1.0
+    scores = {
+        key: dense_weight * (by_dense.get(key, farthest) - farthest) / span
+        + (1 - dense_weight) * words[key] / most
+        for key in chunks
+    }
+    ordered = sorted(chunks, key=lambda key: (-scores[key], key))
+    return [
+        Passage(chunks[key], rank, scores[key], by_dense.get(key), by_lexical.get(key))
+        for rank, key in enumerate(ordered, start=1)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class LegScores:
-    """Mean reciprocal rank of each way to search over the development questions, 0..1, and the way chosen."""
+    """Mean reciprocal rank of each weight of the dense leg over the development questions, and the weight chosen."""
 
-    chosen: Legs
-    mean_reciprocal_ranks: Mapping[Legs, float]
+    legs: Legs
+    dense_weight: float
+    mean_reciprocal_ranks: Mapping[float, float]
     num_questions: int
 
 
@@ -88,19 +143,20 @@ def choose_legs(
 ) -> LegScores:
     """Return the best way to search for questions labelled with the sources that answer them.
 
-    Fusion is chosen unless a single leg is better; without questions it stays.
+    It is never worse on them than one leg alone, as a leg alone is among `DENSE_WEIGHTS`; without questions it is
+    the first of these.
     """
-    ranks: dict[Legs, float] = {"hybrid": 0.0, "dense": 0.0, "lexical": 0.0}
-    for legs in ranks:
-        wide = settings.model_copy(update={"legs": legs, "top_k": settings.candidates})
-        for question, sources in labelled:
-            found = retrieve(
-                question, store=store, embedder=embedder, settings=wide, language=language
-            )
-            places = [i for i, p in enumerate(found, start=1) if p.chunk.source in sources]
-            ranks[legs] += 1 / places[0] / len(labelled) if places else 0.0
-    chosen = max(ranks, key=lambda legs: ranks[legs])  # the first of equals: hybrid
-    return LegScores(chosen, ranks, len(labelled))
+    ranks = dict.fromkeys(DENSE_WEIGHTS, 0.0)
+    both = settings.model_copy(update={"legs": "hybrid"})
+    for question, sources in labelled:
+        found = search(question, store=store, embedder=embedder, settings=both, language=language)
+        for weight in ranks:
+            passages = _without_duplicates(fuse(found, weight))
+            places = [i for i, p in enumerate(passages, start=1) if p.chunk.source in sources]
+            ranks[weight] += 1 / places[0] / len(labelled) if places else 0.0
+    chosen = max(ranks, key=lambda weight: ranks[weight])  # the first of equals
+    legs: Legs = "lexical" if chosen == 0 else "dense" if chosen == 1 else "hybrid"
+    return LegScores(legs, chosen, ranks, len(labelled))
 
 
 def write_legs(folder: Path, scores: LegScores) -> None:
@@ -113,13 +169,30 @@ def has_legs(folder: Path) -> bool:
     return (folder / "legs.json").exists()
 
 
-def read_legs(folder: Path) -> Legs:
-    """Return the choice kept in an index folder; without one, both legs are fused."""
+def with_legs(settings: RetrievalConfig, folder: Path) -> RetrievalConfig:
+    """Return the settings with the choice kept in an index folder, where they leave it to us; without one, both legs."""
+    if settings.legs != "auto":
+        return settings
     path = folder / "legs.json"
-    if not path.exists():
-        return "hybrid"
-    chosen: Legs = json.loads(path.read_text(encoding="utf-8"))["chosen"]
-    return chosen
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    weight = kept.get("dense_weight", settings.dense_weight)
+    return settings.model_copy(update={"legs": kept.get("legs", "hybrid"), "dense_weight": weight})
+
+
+def _best(found: Found, settings: RetrievalConfig) -> list[Passage]:
+    weight = {"dense": 1.0, "lexical": 0.0}.get(settings.legs, settings.dense_weight)
+    return _numbered(_without_duplicates(fuse(found, weight))[: settings.top_k])
+
+
+def _hidden_documents(hits: Sequence[Hit]) -> list[str]:
+    """Return the first documents that were found whole, but by none of their passages."""
+    shown = {hit.chunk.document_id for hit in hits if hit.chunk.kind != "summary"}
+    whole = [hit.chunk.document_id for hit in hits if hit.chunk.kind == "summary"]
+    return [document for document in whole[:EXPANDED_DOCUMENTS] if document not in shown]
+
+
+def _once(hits: Iterable[Hit]) -> list[Hit]:
+    return list({hit.chunk.id: hit for hit in hits}.values())
 
 
 def _without_duplicates(passages: Sequence[Passage]) -> list[Passage]:

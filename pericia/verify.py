@@ -1,6 +1,5 @@
 """Prove that an index holds what the files hold, no more and no less."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -8,13 +7,16 @@ from pathlib import Path
 
 from pericia.catalogue import Catalogue, Entered, read_catalogue
 from pericia.config import RetrievalConfig
-from pericia.embedders import Embedder
-from pericia.index import index_folder, indexed_text, lexical_tokens, open_store
+from pericia.embedders import Embedder, reads_context
+from pericia.index import index_folder, open_store
+from pericia.staging import indexed_text, lexical_tokens
 from pericia.stores import VectorStore
 from pericia.types import Chunk, Hit
 from pericia.workspace import sha256_of_file
 
 NUM_PROBES = 100
+NUM_EMBEDDED = 20
+SAME_TEXT = 0.98  # cosine: the same text embedded twice, in another batch and with less precision
 # How many hits are looked through for a passage: in a large table thousands of rows differ by one number only.
 _DEPTHS = (20, 200, 2000)
 
@@ -38,20 +40,36 @@ def verify(
     """
     known = read_catalogue(index_folder(folder, embedder.name))
     store = open_store(folder, store_name, embedder)
-    stored = store.chunks()
-    probes = stored[:: max(1, len(stored) // NUM_PROBES)][:NUM_PROBES]
+    sizes = store.sizes()
+    num_passages = sum(sizes.values())
+    probes = _probes(store, sizes)
     faults = [
         *_files(known.files),
-        *_rows(known, stored, store.count()),
-        *_searches(probes, known, store, embedder, settings),
+        *_rows(known, store, sizes),
+        *_vectors(probes, store, embedder),
+        *_searches(probes, known, store, settings),
     ]
     shown = (
-        f"{len(known.files)} files are {len(known.files)} documents, unchanged since they were indexed.",
-        f"{len(stored)} passages are {store.count()} rows, each with its vector and its words.",
+        f"{len(known.files)} files are {len(sizes)} documents, unchanged since they were indexed.",
+        f"{num_passages} passages are {store.count()} rows, each with its vector and its words.",
         f"{len(probes)} passages are found by their own vector and by their own words.",
         "Nothing else is stored or found: text that was removed is gone.",
     )
     return Proof(() if faults else shown, tuple(faults))
+
+
+def _probes(store: VectorStore, sizes: Mapping[str, int]) -> list[Chunk]:
+    """Return up to `NUM_PROBES` passages, evenly spread over the store."""
+    step = max(1.0, sum(sizes.values()) / NUM_PROBES)
+    found: list[Chunk] = []
+    passed = 0
+    for document_id, size in sorted(sizes.items()):
+        places = range(len(found), int((passed + size - 1) / step) + 1)
+        if places:
+            chunks = store.chunks(document_id)
+            found += [chunks[int(place * step) - passed] for place in places]
+        passed += size
+    return found
 
 
 def _files(files: Mapping[str, Entered]) -> Iterator[str]:
@@ -63,33 +81,45 @@ def _files(files: Mapping[str, Entered]) -> Iterator[str]:
             yield f"'{source}' has changed since it was indexed."
 
 
-def _rows(known: Catalogue, stored: Sequence[Chunk], num_rows: int) -> Iterator[str]:
+def _rows(known: Catalogue, store: VectorStore, sizes: Mapping[str, int]) -> Iterator[str]:
     if known.announced:
         yield "An update of the index was stopped half-way; run: pericia add"
-    counts = Counter(chunk.document_id for chunk in stored)
+    strays = dict(sizes)
     for source, entered in sorted(known.files.items()):
-        found = counts.pop(entered.document_id, 0)
+        found = strays.pop(entered.document_id, 0)
         if found != entered.num_chunks:
             yield f"'{source}' has {found} passages in the store instead of {entered.num_chunks}."
-    for source in sorted({c.source for c in stored if c.document_id in counts}):
+    for source in sorted({chunk.source for key in strays for chunk in store.chunks(key)[:1]}):
         yield f"'{source}' is in the store, but not in the catalogue: text that was removed is still there."
-    if num_rows != len(stored):
-        yield f"The store counts {num_rows} passages and lists {len(stored)}."
+    if store.count() != sum(sizes.values()):
+        yield f"The store counts {store.count()} passages and lists {sum(sizes.values())}."
+
+
+def _vectors(probes: Sequence[Chunk], store: VectorStore, embedder: Embedder) -> Iterator[str]:
+    """Yield the probes that have no vector, or one of another text; of the last, a few are embedded again."""
+    stored = store.vectors([chunk.id for chunk in probes])
+    for source in sorted({chunk.source for chunk in probes if chunk.id not in stored}):
+        yield f"A passage of '{source}' has no vector."
+    some = [] if reads_context(embedder) else [c for c in probes if c.id in stored]
+    some = some[:: max(1, len(some) // NUM_EMBEDDED)]
+    again = embedder.embed_passages([indexed_text(chunk) for chunk in some])
+    for chunk, vector in zip(some, again, strict=True):
+        if stored[chunk.id] @ vector < SAME_TEXT:
+            yield f"A passage of '{chunk.source}' has the vector of another text."
 
 
 def _searches(
-    probes: Sequence[Chunk],
-    known: Catalogue,
-    store: VectorStore,
-    embedder: Embedder,
-    settings: RetrievalConfig,
+    probes: Sequence[Chunk], known: Catalogue, store: VectorStore, settings: RetrievalConfig
 ) -> Iterator[str]:
     ids = {entered.document_id for entered in known.files.values()}
-    vectors = embedder.embed_passages([indexed_text(chunk) for chunk in probes])
+    vectors = store.vectors([chunk.id for chunk in probes])
     strangers: set[str] = set()
-    for chunk, vector in zip(probes, vectors, strict=True):
-        legs = {"vector": partial(store.search_dense, vector)}
-        if words := lexical_tokens(chunk, settings):
+    for chunk in probes:
+        legs: dict[str, Callable[[int], list[Hit]]] = {}
+        if chunk.id in vectors:
+            legs["vector"] = partial(store.search_dense, vectors[chunk.id])
+        words = lexical_tokens(chunk, settings)
+        if words and chunk.kind != "summary":  # a summary is stored with the words of its document
             legs["words"] = partial(store.search_lexical, words)
         for leg, search in legs.items():
             hits = _hits_until(chunk, search)

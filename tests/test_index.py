@@ -10,7 +10,8 @@ from pericia.catalogue import write_catalogue
 from pericia.config import RetrievalConfig
 from pericia.embedders import Vectors
 from pericia.errors import ConflictError, InputError, NotFoundError
-from pericia.index import SyncEvent, SyncReport, sync
+from pericia.index import SyncReport, sync
+from pericia.staging import SyncEvent
 from pericia.verify import verify
 from pericia.workspace import lock
 from tests.fakes import FakeEmbedder
@@ -196,10 +197,10 @@ def test_progress_counts_files_and_passages(docs: Path) -> None:
     read = [(e.message, e.done, e.total) for e in events if e.stage == "read"]
     assert read == [("kiln.md", 0, 3), ("prices.csv", 1, 3), ("pump.txt", 2, 3), ("", 3, 3)]
     embedded = [e for e in events if e.stage == "embed"]
-    assert [e.done for e in embedded] == [256, 512, 701, 702]
-    assert [e.total for e in embedded] == [701, 701, 701, 702]
+    assert [e.done for e in embedded] == [256, 512, 703, 705]
+    assert [e.total for e in embedded] == [703, 703, 703, 705]
     assert all(e.message.endswith(" passages/s") for e in embedded)
-    assert report.num_embedded == report.num_chunks == 702
+    assert report.num_embedded == report.num_chunks == 705
 
 
 class DyingEmbedder(CountingEmbedder):
@@ -235,12 +236,28 @@ def test_a_large_document_is_seen_whole_or_not_at_all_and_embedding_goes_on_wher
     assert (own / "vectors.journal").stat().st_size == 0
 
 
+def test_only_the_rows_that_changed_are_embedded_again(docs: Path) -> None:
+    write_table(docs, 310)
+    run(docs)
+    table = docs / "prices.csv"
+    table.write_text(
+        table.read_text(encoding="utf-8").replace("PX7A,317", "PX7A,999"), encoding="utf-8"
+    )
+    report = run(docs)
+    assert (report.changed, report.num_embedded) == (1, 1)
+    assert found(docs, "999") == ["prices.csv"]
+    assert found(docs, "317") == []
+    report = run(docs, settings=RetrievalConfig(language="en", lexical_unit="stem"))
+    assert (report.changed, report.num_embedded) == (3, 0)
+    assert faults(docs) == []
+
+
 def test_equal_passages_are_embedded_once(docs: Path) -> None:
     (docs / "prices.csv").write_text("Model,Price\n" + "PX-20,310\n" * 300, encoding="utf-8")
     embedder = CountingEmbedder()
     report = run(docs, embedder)
-    assert report.num_chunks == 302
-    assert embedder.num_embedded == 3
+    assert report.num_chunks == 302 + 3  # with a summary each
+    assert embedder.num_embedded == 6
     assert faults(docs) == []
 
 

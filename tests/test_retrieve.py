@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 
 from pericia import stores
 from pericia.config import RetrievalConfig
-from pericia.retrieve import choose_legs, fuse, read_legs, retrieve, write_legs
+from pericia.retrieve import Found, choose_legs, fuse, retrieve, with_legs, write_legs
 from pericia.stores import VectorStore
 from pericia.types import Entry, Hit
 from tests.fakes import FakeEmbedder
@@ -17,24 +18,39 @@ def hits(*names: str) -> list[Hit]:
     return [Hit(passage(name).chunk, 1 / i) for i, name in enumerate(names, start=1)]
 
 
-def test_what_both_legs_find_comes_first() -> None:
-    fused = fuse(hits("a", "both"), hits("b", "both"))
-    assert fused[0].chunk.text == "both"
-    assert fused[0].score == pytest.approx(2 / 62)
-    assert (fused[0].dense, fused[0].lexical) == (0.5, 0.5)
-    assert fused[1].score == fused[2].score
-    assert fused[1].chunk.id < fused[2].chunk.id
+def test_what_both_legs_find_comes_first_and_scores_lie_in_0_to_1() -> None:
+    fused = fuse(Found(hits("both", "a", "last"), hits("b", "both")), 0.5)
+    assert [p.chunk.text for p in fused] == ["both", "b", "a", "last"]
+    assert fused[0].score == pytest.approx(0.5 * 1 + 0.5 * 0.5)
+    assert (fused[0].dense, fused[0].lexical) == (1.0, 0.5)
+    assert (fused[1].dense, fused[1].lexical) == (None, 1.0)
+    assert fused[3].score == 0
 
 
-@given(
-    st.lists(st.sampled_from("abcdefgh"), unique=True),
-    st.lists(st.sampled_from("abcdefgh"), unique=True),
-)
-def test_fusion_returns_every_hit_once_best_first(dense: list[str], lexical: list[str]) -> None:
-    fused = fuse(hits(*dense), hits(*lexical))
+def test_ties_are_broken_by_chunk_id() -> None:
+    one, other = fuse(Found([Hit(passage("x").chunk, 0.3), Hit(passage("y").chunk, 0.3)], []), 1.0)
+    assert one.score == other.score
+    assert one.chunk.id < other.chunk.id
+
+
+names = st.lists(st.sampled_from("abcdefgh"), unique=True)
+
+
+@given(names, names, st.floats(0, 1))
+def test_fusion_returns_every_passage_once_best_first(
+    dense: list[str], lexical: list[str], weight: float
+) -> None:
+    fused = fuse(Found(hits(*dense), hits(*lexical)), weight)
     assert {p.chunk.text for p in fused} == {*dense, *lexical}
     assert [p.rank for p in fused] == list(range(1, len(fused) + 1))
     assert [p.score for p in fused] == sorted((p.score for p in fused), reverse=True)
+    assert all(0 <= p.score <= 1 + 1e-9 for p in fused)
+
+
+@given(names)
+def test_a_weight_of_one_or_zero_is_the_leg_alone(order: list[str]) -> None:
+    for found, weight in ((Found(hits(*order), []), 1.0), (Found([], hits(*order)), 0.0)):
+        assert [p.chunk.text for p in fuse(found, weight)] == order
 
 
 @pytest.fixture
@@ -74,9 +90,59 @@ def test_fusion_is_dropped_where_one_leg_is_better(store: VectorStore, tmp_path:
     settings = RetrievalConfig(lexical_unit="surface")
     labelled = [("bbbbbb kiln pump", {"1"})]
     scores = choose_legs(labelled, store=store, embedder=FakeEmbedder(), settings=settings)
-    best = max(scores.mean_reciprocal_ranks.values())
-    assert scores.mean_reciprocal_ranks[scores.chosen] == best
-    assert scores.chosen == "lexical"
-    assert read_legs(tmp_path) == "hybrid"
+    assert max(scores.mean_reciprocal_ranks.values()) == 1
+    assert scores.mean_reciprocal_ranks[scores.dense_weight] == 1
+    assert scores.mean_reciprocal_ranks[1.0] < 1
+    assert scores.dense_weight < 0.5
+    assert with_legs(settings, tmp_path).legs == "hybrid"
     write_legs(tmp_path, scores)
-    assert read_legs(tmp_path) == "lexical"
+    kept = with_legs(settings, tmp_path)
+    assert (kept.legs, kept.dense_weight) == (scores.legs, scores.dense_weight)
+    own = RetrievalConfig(legs="dense")
+    assert with_legs(own, tmp_path) is own
+
+
+def add_whole(store: VectorStore, document: str, texts: list[str], whole: str) -> None:
+    """Store a document of several passages with its summary, whose words are those of the whole document."""
+    embedder = FakeEmbedder()
+    key = passage(document, source=document).chunk.document_id
+    entries = []
+    for text in [*texts, "dd"]:
+        chunk = replace(passage(text, source=document).chunk, document_id=key)
+        if text == "dd":
+            chunk = replace(chunk, kind="summary")
+        [vector] = embedder.embed_passages([text])
+        words = whole if chunk.kind == "summary" else text
+        entries.append(Entry(chunk, vector, words.lower()))
+    store.replace({key: entries})
+
+
+def test_words_spread_over_a_document_find_it_and_its_summary_is_never_a_passage(
+    store: VectorStore,
+) -> None:
+    add_whole(store, "north", ["north hall plan", "kettle rules"], "north hall plan kettle rules")
+    add_whole(store, "south", ["south hall plan", "kettle costs"], "south hall plan kettle costs")
+    assert ask(store, "kettle north", legs="lexical")[0] in ("north hall plan", "kettle rules")
+    found = ask(store, "kettle north", legs="lexical", top_k=10)
+    assert found.index("kettle rules") < found.index("kettle costs")
+    assert "dd" not in ask(store, "kettle north ddd", top_k=50)
+
+
+def test_a_document_found_by_its_summary_alone_shows_its_best_passage(store: VectorStore) -> None:
+    add_whole(store, "north", ["aaaa hall", "bbbb hall"], "hidden hall")
+    assert ask(store, "hidden", legs="lexical") == []
+    assert "aaaa hall" in ask(store, "hidden hall", legs="lexical")
+    wide = {"legs": "dense", "candidates": 1, "top_k": 1}
+    assert ask(store, "dddddddd", **wide) in (["aaaa hall"], ["bbbb hall"])
+
+
+def test_a_search_can_be_limited_to_documents(store: VectorStore) -> None:
+    keys = [chunk.document_id for chunk in store.chunks() if chunk.source == "2"]
+    found = retrieve(
+        "pump",
+        store=store,
+        embedder=FakeEmbedder(),
+        settings=RetrievalConfig(lexical_unit="surface"),
+        documents=keys,
+    )
+    assert {p.chunk.source for p in found} == {"2"}

@@ -14,7 +14,7 @@ from pericia.errors import InputError
 from pericia.index import index_folder, sync
 from pericia.models import Model
 from pericia.prompts import open_book_prompt
-from pericia.retrieve import choose_legs, has_legs, write_legs
+from pericia.retrieve import choose_legs, has_legs, with_legs, write_legs
 from pericia.types import Adapter, Answer, Context, Dataset, Prompt, TrainEvent
 from pericia.workspace import Workspace, sha256_of
 
@@ -126,8 +126,9 @@ def _library(
         language=language,
     )
     write_legs(own, scores)
-    on_file(f"searching by the {scores.chosen} leg, chosen on {len(labelled)} examples", 0, 0)
-    return replace(library, settings=library.settings.model_copy(update={"legs": scores.chosen}))
+    share = f"{scores.dense_weight:.0%} by meaning, the rest by words"
+    on_file(f"searching {share}, chosen on {len(labelled)} examples", 0, 0)
+    return replace(library, settings=with_legs(config.retrieval, own))
 
 
 def _labelled(config: Config, workspace: Workspace) -> list[tuple[str, list[str]]]:
@@ -149,7 +150,13 @@ def _model_identity(name: str) -> str:
 def _index_identity(library: answer.Library, config: Config) -> str:
     """Return the hash of what search brings back: the indexed files, how they were read, and how they are found."""
     return sha256_of(
-        [_files(library.catalogue), library.embedder.name, config.store, library.settings.legs]
+        [
+            _files(library.catalogue),
+            library.embedder.name,
+            config.store,
+            library.settings.legs,
+            library.settings.dense_weight,
+        ]
     )
 
 
