@@ -14,6 +14,8 @@ import huggingface_hub  # light: it imports its parts when they are first used
 from pericia.errors import ModelError, NotFoundError
 from pericia.workspace import sha256_of, sha256_of_file
 
+# A model with fewer is trained in fp32 on a CPU: there, casts cost more than bf16 matrix products save.
+BF16_PARAMETERS = 50_000_000
 BUNDLED = "pericia-nano"
 BUNDLED_FOLDER = Path(__file__).parent / "models" / "nano"
 REBUILD = "python -m pericia.lab.nano train"

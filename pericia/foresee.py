@@ -1,8 +1,7 @@
 """How much memory and time one way of training takes, and over how many cards it spreads.
 
 In comes a `Job`, out `Memory`, `CardCount` and `Duration`. Activations are not computed by a formula: two training steps
-run on fake tensors (trainers/memory), and only what those cannot show is added here: the packed 4-bit weights, Adam in
-fp32, the process, a margin.
+run on fake tensors (trainers/local/memory), and only what those cannot show is added here: the process and a margin.
 """
 
 import math
@@ -10,14 +9,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pericia.lookup import load_object
-from pericia.shapes import ModelShape, largest_linear
+from pericia.shapes import ModelShape
 
 Method = Literal["lora", "qlora", "full"]
 METHODS: tuple[Method, ...] = ("lora", "qlora", "full")
 
 _DRY_RUN = {
-    "peak": "pericia.trainers.memory:predict_peak_bytes",
-    "flops": "pericia.trainers.memory:measure_flops",
+    "peak": "pericia.trainers.local.memory:predict_peak_bytes",
+    "flops": "pericia.trainers.local.rate:measure_flops",
 }
 
 GB = 10**9
@@ -52,7 +51,8 @@ class Job:
 
     @property
     def element_bytes(self) -> int:
-        return 2 if self.bf16 else 4
+        """Of a weight: weights that learn are kept in fp32, where small steps do not round away."""
+        return 2 if self.bf16 and self.method != "full" else 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,21 +123,11 @@ def foresee(job: Job, checkpointing: bool) -> Memory:
         micro_batch=job.micro_batch,
         checkpointing=checkpointing,
         bf16=job.bf16,
+        quantised=job.method == "qlora",
     )
-    whole = job.shape.num_parameters * job.element_bytes
     states = states_bytes(job)
-    if job.method == "full":
-        # The dry run keeps Adam's moments in the precision of the weights; training keeps them in fp32.
-        activations = peak - 4 * job.element_bytes * job.shape.num_parameters
-    else:
-        activations = peak - whole - states
-    activations = max(0, activations)
-    weights = whole
-    if job.method == "qlora":
-        weights = nf4_weight_bytes(job)
-        activations += job.element_bytes * largest_linear(
-            job.shape
-        )  # one layer is unpacked at a time
+    weights = weights_bytes(job)
+    activations = max(0, peak - weights - states)
     return with_overhead(weights, states, activations, job.on_cpu)
 
 
@@ -159,9 +149,17 @@ def count_cards(job: Job, memory: Memory, card_bytes: int) -> CardCount:
 
 
 def states_bytes(job: Job) -> int:
+    """Return the bytes of what learning adds to the weights."""
     if job.method == "full":
-        return job.num_trainable * (job.element_bytes + 8)  # gradient, and two moments in fp32
+        return job.num_trainable * 12  # in fp32: gradient and two moments
     return job.num_trainable * ADAPTER_STATE_BYTES
+
+
+def weights_bytes(job: Job) -> int:
+    """Return the bytes of the base's weights; in 4 bits only its linear layers are packed."""
+    if job.method == "qlora":
+        return nf4_weight_bytes(job)
+    return job.shape.num_parameters * job.element_bytes
 
 
 def nf4_weight_bytes(job: Job) -> int:

@@ -7,21 +7,25 @@ tensors (no weights, no GPU), whether it fits, how many cards it needs, and what
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from pericia.bases import BF16_PARAMETERS
 from pericia.errors import InputError
 from pericia.foresee import (
     GB,
     METHODS,
+    RULE_BITS,
     CardCount,
     Duration,
     Job,
     Memory,
     Method,
+    cards_for,
     count_cards,
     foresee,
     foresee_duration,
     nf4_weight_bytes,
     rule_of_thumb_bytes,
     states_bytes,
+    weights_bytes,
     with_overhead,
 )
 from pericia.machine import Machine, look_at_machine
@@ -110,7 +114,7 @@ def plan(
         else count_lora(shape, rank, targets),
         context_tokens=context_tokens,
         micro_batch=micro_batch,
-        bf16=machine.has_bf16 if on_cpu else True,
+        bf16=machine.has_bf16 and shape.num_parameters >= BF16_PARAMETERS if on_cpu else True,
         on_cpu=on_cpu,
     )
     checkpointing, memory = _choose_checkpointing(job, budget)
@@ -146,11 +150,7 @@ def plan(
 
 
 def _choose_checkpointing(job: Job, budget: int) -> tuple[bool, Memory]:
-    static = states_bytes(job) + (
-        nf4_weight_bytes(job)
-        if job.method == "qlora"
-        else job.shape.num_parameters * job.element_bytes
-    )
+    static = states_bytes(job) + weights_bytes(job)
     if static < budget:  # otherwise the faster way need not be tried
         memory = foresee(job, checkpointing=False)
         if memory.needed_bytes <= budget:
@@ -201,15 +201,15 @@ def _changes(job: Job, memory: Memory, budget: int, cards: CardCount) -> tuple[s
 
 
 def _advice(method: Method, fits: bool, cards: CardCount, on_cpu: bool) -> str:
-    """Return how to start it; the reasons are in docs/fine-tuning (more than one GPU)."""
+    """Return how to start it; docs/fine-tuning.md has the reasons."""
     if on_cpu:
-        return "one process on the CPU" if fits else "does not run here"
+        return "pericia train, one process on the CPU" if fits else "does not run here"
     if fits:
-        return "one card; with more of them one copy each (DDP): accelerate launch --multi_gpu"
+        return "pericia train on one card; with more of them a copy on each (DDP): pericia plan --launch"
     if method == "qlora":
-        return "4-bit weights cannot be sharded by FSDP2; FSDP1 with offload is experimental"
+        return "not started by Pericia: FSDP2 does not shard 4-bit weights, so every card would hold them all"
     if cards.to_run:
-        return "shard with FSDP2 (or DeepSpeed ZeRO-3): accelerate launch"
+        return "shard with FSDP2 or DeepSpeed ZeRO-3: pericia plan --launch"
     return "does not run on cards of this size"
 
 
@@ -222,6 +222,8 @@ def _sentences(result: Plan) -> tuple[str, ...]:
         f"(weights {_gb(memory.weights_bytes)}, adapter and optimiser {_gb(memory.states_bytes)}, activations "
         f"{_gb(memory.activations_bytes)}, process {_gb(memory.process_bytes)}, margin {_gb(memory.margin_bytes)})",
         f"{'fits' if result.fits else 'does not fit'} {budget} GB ({result.device})",
+        f"usual rule of {RULE_BITS[result.method] / 8:g} bytes a parameter, states only: "
+        f"{_cards(cards_for(result.rule_of_thumb_bytes, result.budget_bytes))} for {_gb(result.rule_of_thumb_bytes)} GB",
         f"states only: {_cards(cards.states_only)} of {budget} GB for {_gb(result.states_bytes)} GB",
     ]
     if cards.offload_ram_bytes:

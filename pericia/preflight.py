@@ -1,15 +1,19 @@
 """What would fail silently in training, said before it starts; every fault shows the row as the model would see it.
 
-In a shown row, ⟦ ⟧ encloses what counts in the loss.
+In a shown row, ⟦ ⟧ encloses what counts in the loss; a terminal shows it in colour.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import groupby
 
 from pericia.errors import PreflightError
 from pericia.types import LabelledRow, Preparation
 
 _SHOWN_CHARACTERS = 400
+_SHOWN_LINES = 5
+_TEMPLATE_HINT = (
+    "The chat template and the tokenizer do not fit each other: take those of the model."
+)
 
 
 def check_preparation(
@@ -18,13 +22,12 @@ def check_preparation(
     """Return if training may start. Only a caller who keeps the last checkpoint can do without validation rows.
 
     Raises:
-        PreflightError: what would fail, with the first row or layer at fault.
+        PreflightError: what would fail, with the first row or layer at fault and the lines of the others.
     """
     _check_sizes(preparation, truncated_share, needs_validation)
     _check_targets(preparation)
     _check_vocabulary(preparation)
-    for row in (*preparation.rows, *preparation.validation_rows):
-        _check_row(row, preparation)
+    _check_rows(preparation)
     if preparation.unguarded_layers:
         raise PreflightError(
             f"{len(preparation.unguarded_layers)} quantised layers, the first is "
@@ -53,9 +56,11 @@ def _check_sizes(preparation: Preparation, truncated_share: float, needs_validat
     num_kept = len(preparation.rows) + len(preparation.validation_rows)
     num_rows = num_kept + preparation.num_too_long
     if preparation.num_too_long > truncated_share * num_rows:
+        longest = f" The longest has {preparation.longest_tokens} tokens."
         raise PreflightError(
             f"{preparation.num_too_long} of {num_rows} rows are longer than train.max_tokens and would be left out; "
-            f"train.truncated_share allows {truncated_share:.0%}.",
+            f"train.truncated_share allows {truncated_share:.0%}."
+            + (longest if preparation.longest_tokens else ""),
             hint="Raise train.max_tokens, or lower retrieval.top_k or retrieval.context_tokens.",
             param="train.max_tokens",
         )
@@ -68,7 +73,7 @@ def _check_sizes(preparation: Preparation, truncated_share: float, needs_validat
     if shared:
         row = next(row for row in preparation.rows if row.ids in shared)
         raise _row_fault(
-            row,
+            [row],
             preparation,
             f"{len(shared)} rows stand in both training and validation, so the best checkpoint cannot be told",
             hint="Take out duplicates: pericia check",
@@ -76,13 +81,36 @@ def _check_sizes(preparation: Preparation, truncated_share: float, needs_validat
 
 
 def _check_targets(preparation: Preparation) -> None:
+    if preparation.num_trainable == preparation.num_parameters:
+        return  # all weights learn
     hits = Counter(name.rpartition(".")[2] for name in preparation.hit_modules)
-    wrong = [n for n in preparation.target_modules if hits[n] != preparation.num_layers]
-    if wrong or not preparation.target_modules:
-        counted = ", ".join(f"{name} {hits[name]}" for name in preparation.target_modules)
+    there = Counter(name.rpartition(".")[2] for name in preparation.linear_modules)
+    wanted = {
+        name: there[name] if preparation.linear_modules else preparation.num_layers
+        for name in preparation.target_modules
+    }
+    wrong = [name for name, number in wanted.items() if not number or hits[name] != number]
+    if wrong or not wanted:
+        counted = ", ".join(f"{name} {hits[name]} of {wanted[name]}" for name in wanted) or "none"
+        names = f"This model's linear layers are: {', '.join(there)}." if there else ""
+        instead = ""
+        if preparation.num_all_linear:
+            instead = (
+                f" {preparation.num_trainable:,} parameters would learn; with all linear layers "
+                f"{preparation.num_all_linear:,}."
+            )
         raise PreflightError(
-            f"The adapter would not sit in every layer: of {preparation.num_layers} layers are hit: {counted}.",
-            hint="Name the linear layers as this model has them (Phi-3: qkv_proj, o_proj, gate_up_proj, down_proj).",
+            f"The adapter would not sit in every layer: of {preparation.num_layers} layers are hit: {counted}."
+            + instead,
+            hint="Leave train.target_modules empty for all of them. "
+            + (names or "Phi-3 has: qkv_proj, o_proj, gate_up_proj, down_proj."),
+            param="train.target_modules",
+        )
+    if preparation.num_expected not in (None, preparation.num_trainable):
+        raise PreflightError(
+            f"{preparation.num_trainable:,} parameters would learn; by the shapes of the layers it must be "
+            f"{preparation.num_expected:,}.",
+            hint="Report this, with the model's name: its layers are not what their names say.",
         )
 
 
@@ -93,31 +121,62 @@ def _check_vocabulary(preparation: Preparation) -> None:
             f"{preparation.num_embeddings}: the others have no weights, and an adapter does not train any.",
             hint="Take the tokenizer that belongs to the model, or one without added tokens.",
         )
+    if preparation.untrained_tokens and preparation.num_trainable != preparation.num_parameters:
+        raise PreflightError(
+            f"The rows use {', '.join(map(repr, preparation.untrained_tokens))}, whose embeddings were never trained: "
+            "the vocabulary was enlarged, and an adapter does not train embeddings.",
+            hint="Take the model with its own template and tokenizer, or method full.",
+        )
 
 
-def _check_row(row: LabelledRow, preparation: Preparation) -> None:
+def _check_rows(preparation: Preparation) -> None:
+    found: dict[str, list[LabelledRow]] = defaultdict(list)
+    for row in (*preparation.rows, *preparation.validation_rows):
+        if fault := _fault(row, preparation):
+            found[fault].append(row)
+    for fault, rows in found.items():
+        if fault == _NOT_THE_PROMPT:
+            sent = preparation.decode(rows[0].prompt_ids)
+            raise _row_fault(rows, preparation, f"{fault}, which is: {sent}")
+        raise _row_fault(rows, preparation, fault)
+
+
+_NOT_THE_PROMPT = "does not begin with its prompt as it is sent for generation"
+
+
+def _fault(row: LabelledRow, preparation: Preparation) -> str:
+    """Return what is wrong with a row, "" if nothing is."""
     labels = [token for token, counts in zip(row.ids, row.mask, strict=True) if counts]
     if not labels:
-        raise _row_fault(row, preparation, "has no token that counts in the loss")
+        return "has no token that counts in the loss"
     if row.ids[: len(row.prompt_ids)] != row.prompt_ids:
-        raise _row_fault(
-            row,
-            preparation,
-            "does not begin with its prompt as it is sent for generation, which is: "
-            + preparation.decode(row.prompt_ids),
-        )
+        return _NOT_THE_PROMPT
     if any(row.mask[: len(row.prompt_ids)]) and not _has_earlier_answer(row):
-        raise _row_fault(row, preparation, "has its question in the loss")
-    last = next((t for t in reversed(labels) if preparation.decode([t]).strip()), None)
-    if last not in preparation.stop_ids:
-        raise _row_fault(
-            row,
-            preparation,
-            "does not end its loss in an end marker, so the model would never stop",
-        )
-    trained = preparation.decode(labels)
-    if row.example.answer.strip() not in trained:
-        raise _row_fault(row, preparation, "does not have its whole answer in the loss")
+        return "has its question in the loss"
+    ends = {_last_shown(labels, preparation)}
+    if row.rejected_ids:
+        ends.add(_last_shown(row.rejected_ids, preparation))
+    if not ends <= preparation.stop_ids:
+        return "does not end its loss in an end marker, so the model would never stop"
+    trains = [m.content for m in row.example.messages if m.role == "assistant" and m.trains]
+    trained = _squeezed(preparation.decode(labels))
+    if trains and _squeezed(trains[-1]) not in trained:
+        return "does not have its whole answer in the loss"
+    whole = _squeezed(preparation.decode(row.ids))
+    for message in row.example.messages:
+        said = [message.content, *(call.name for call in message.tool_calls)]
+        if any(_squeezed(text) not in whole for text in said):
+            return f"loses its {message.role} message: what the template writes is not what stands in the file"
+    return ""
+
+
+def _last_shown(ids: list[int] | tuple[int, ...], preparation: Preparation) -> int | None:
+    return next((token for token in reversed(ids) if preparation.decode([token]).strip()), None)
+
+
+def _squeezed(text: str) -> str:
+    """Return a text without blanks, which templates and tokenizers may set anew."""
+    return "".join(text.split())
 
 
 def _has_earlier_answer(row: LabelledRow) -> bool:
@@ -125,10 +184,16 @@ def _has_earlier_answer(row: LabelledRow) -> bool:
 
 
 def _row_fault(
-    row: LabelledRow,
+    rows: list[LabelledRow],
     preparation: Preparation,
     fault: str,
-    hint: str = "The chat template and the tokenizer do not fit each other: take those of the model.",
+    hint: str = _TEMPLATE_HINT,
 ) -> PreflightError:
+    row, *others = rows
     where = f"Example '{row.example.id}' (line {row.example.line})"
-    return PreflightError(f"{where} {fault}:\n{show_row(row, preparation)}", hint=hint)
+    text = f"{where} {fault}:\n{show_row(row, preparation)}"
+    if others:
+        lines = ", ".join(str(other.example.line) for other in others[:_SHOWN_LINES])
+        more = ", …" if len(others) > _SHOWN_LINES else ""
+        text += f"\nThe same holds for {len(others)} more: line {lines}{more}"
+    return PreflightError(text, hint=hint)

@@ -16,8 +16,8 @@ from pericia.errors import InputError, NotFoundError
 from pericia.lookup import load_object
 
 _HEAVY = {
-    "config of a hub model": "pericia.trainers.memory:read_config",
-    "count by building": "pericia.trainers.memory:count_linears",
+    "config of a hub model": "pericia.trainers.local.shape:read_config",
+    "count by building": "pericia.trainers.local.shape:count_linears",
 }
 _SPLIT = {"llama", "mistral", "qwen2", "qwen3"}
 _LLAMA_NAMES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")

@@ -9,7 +9,7 @@ from pericia.errors import InputError, NotFoundError
 from pericia.foresee import GB, NF4_BITS, cards_for, rule_of_thumb_bytes
 from pericia.plan import Plan, plan
 from pericia.shapes import read_shape
-from pericia.trainers.memory import predict_peak_bytes
+from pericia.trainers.local.memory import predict_peak_bytes
 
 TINY = {
     "model_type": "phi3",

@@ -6,6 +6,7 @@ import pytest
 
 from pericia.errors import PreflightError
 from pericia.preflight import check_preparation, show_row
+from pericia.terminal import painted
 from pericia.types import Example, LabelledRow, Message, Preparation
 
 WORDS = ["<|endoftext|>", "<|user|>", "<|assistant|>", "<|end|>", "\n", "how", "hot", "900", "cold"]
@@ -78,6 +79,43 @@ FAULTS = {
     "a target that misses a layer": (replace(GOOD, hit_modules=GOOD.hit_modules[:3]), "o_proj 1"),
     "no target": (replace(GOOD, target_modules=()), "every layer"),
     "more tokens than embeddings": (replace(GOOD, num_tokens_known=17), "17 tokens"),
+    "a name that this model lacks": (
+        replace(
+            GOOD,
+            target_modules=("q_proj", "o_proj"),
+            linear_modules=GOOD.hit_modules,
+            num_all_linear=25_165_824,
+            num_trainable=8_912_896,
+            num_parameters=10**9,
+        ),
+        r"q_proj 0 of 0, o_proj 2 of 2.* 8,912,896 parameters would learn.* 25,165,824",
+    ),
+    "another number of parameters than the shapes say": (
+        replace(GOOD, num_expected=200, linear_modules=GOOD.hit_modules),
+        "100 parameters would learn.* 200",
+    ),
+    "added tokens that never learnt": (
+        replace(GOOD, untrained_tokens=("<|im_start|>",)),
+        "'<|im_start|>', whose embeddings were never trained".replace("|", r"\|"),
+    ),
+    "a template that drops the system message": (
+        replace(
+            GOOD,
+            rows=(
+                replace(
+                    row(),
+                    example=Example(
+                        (Message("system", "Be brief."), *row().example.messages), "s", 7
+                    ),
+                ),
+            ),
+        ),
+        "loses its system message",
+    ),
+    "a worse answer without an end marker": (
+        replace(GOOD, rows=(replace(row(), rejected_ids=(8,)),)),
+        "end marker",
+    ),
     "quantised without guard": (replace(GOOD, unguarded_layers=("model.a",)), r"model\.a"),
 }
 
@@ -105,7 +143,7 @@ def test_earlier_answers_may_count() -> None:
             (
                 Message("user", "how"),
                 Message("assistant", "hot"),
-                Message("user", "cold"),
+                Message("user", "how"),
                 Message("assistant", "900"),
             ),
             "m",
@@ -114,3 +152,32 @@ def test_earlier_answers_may_count() -> None:
         mask=(False, False, True, True, False, *[True] * (N - 5)),
     )
     check_preparation(replace(GOOD, rows=(turns,)), truncated_share=0.05)
+
+
+def test_the_lines_of_all_rows_with_the_same_fault_are_named() -> None:
+    rows = tuple(replace(row(line=n), mask=(False,) * N) for n in range(3, 11))
+    with pytest.raises(PreflightError, match=r"7 more: line 4, 5, 6, 7, 8, …"):
+        check_preparation(replace(GOOD, rows=rows), truncated_share=0.05)
+
+
+def test_an_answer_that_is_not_to_be_learnt_need_not_be_in_the_loss() -> None:
+    example = row().example
+    messages = (
+        Message("user", "cold"),
+        Message("assistant", "900"),
+        *example.messages[:-1],
+        replace(example.messages[-1], content="hot", trains=False),
+    )
+    ids = (1, 8, END, 2, 7, END, 4, 1, 5, 6, END, 2, 6, END, 4, 0)
+    mask = tuple(4 <= i <= 6 for i in range(len(ids)))
+    silent = LabelledRow(replace(example, messages=messages), ids, mask, ids[:12])
+    check_preparation(replace(GOOD, rows=(silent,)), truncated_share=0.05)
+
+
+def test_training_in_full_needs_no_layers_to_be_named() -> None:
+    full = replace(GOOD, target_modules=(), hit_modules=(), num_trainable=1000)
+    check_preparation(full, truncated_share=0.05)
+
+
+def test_labels_are_shown_in_colour() -> None:
+    assert painted("line [1]: ask⟦900<|end|>⟧") == ("line [1]: ask[black on green]⟦900<|end|>⟧[/]")

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from pericia.errors import JobError, ModelError, NotFoundError, PreflightError
 from pericia.preflight import check_preparation
 from pericia.prompts import closed_book_prompt
 from pericia.trainers import Trainer
-from pericia.trainers.local import adapter
+from pericia.trainers.local import adapter, steps
 from pericia.types import Dataset, TrainEvent
 from tests.gearboxes import OILS, gearbox_examples
 
@@ -277,8 +276,7 @@ def test_the_loss_of_answers_alone_is_the_loss(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    local: Any = sys.modules[type(trainer).__module__]
-    monkeypatch.setattr(local, "AnswerTrainer", SFTTrainer)
+    monkeypatch.setattr(steps, "AnswerTrainer", SFTTrainer)
     recorded = run(trainer, book, tiny_model, SETTINGS, tmp_path)
     assert recorded["losses"] == pytest.approx(trained[1]["losses"], abs=1e-3)
     assert recorded["losses"][0] == pytest.approx(trained[1]["losses"][0], abs=1e-5)

@@ -1,13 +1,18 @@
 """Our settings in TRL's words; what is not taken from them is here for a reason."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
+from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.sft_config import SFTConfig
 
 from pericia.config import TrainConfig
+from pericia.errors import InputError
 from pericia.examples import auto_epochs
 from pericia.trainers.local.base import takes_bf16
+from pericia.trainers.local.processes import num_processes
+from pericia.trainers.local.rows import length
 from pericia.types import Preparation
 
 _MICRO_BATCH_TOKENS = 4096  # more fit no cache and gain nothing on a CPU, and few GPUs need more
@@ -18,43 +23,101 @@ def num_epochs(settings: TrainConfig, preparation: Preparation) -> int:
     return auto_epochs(len(preparation.rows)) if settings.epochs == "auto" else int(settings.epochs)
 
 
-def arguments(settings: TrainConfig, preparation: Preparation, folder: Path) -> SFTConfig:
-    """Return what TRL is told; checkpoints go to `folder`."""
-    longest = max(len(row.ids) for row in (*preparation.rows, *preparation.validation_rows))
-    fitting = max(1, _MICRO_BATCH_TOKENS // longest)
-    micro = max(
-        n
-        for n in range(1, settings.batch_size + 1)
-        if settings.batch_size % n == 0 and n <= fitting
+def micro_batch(settings: TrainConfig, preparation: Preparation) -> int:
+    """Return the rows of one forward pass in one process: as many of a step's as fit the token budget.
+
+    Raises:
+        InputError: the rows of a step cannot be shared out evenly among the processes.
+    """
+    processes = num_processes()
+    share, rest = divmod(settings.batch_size, processes)
+    if rest:
+        raise InputError(
+            f"train.batch_size is {settings.batch_size} and cannot be shared out among {processes} processes.",
+            hint=f"Take a multiple of {processes}.",
+            param="train.batch_size",
+        )
+    longest = max(length(row) for row in (*preparation.rows, *preparation.validation_rows))
+    sides = 2 if settings.objective == "dpo" else 1
+    fitting = max(1, _MICRO_BATCH_TOKENS // (sides * longest))
+    return max(n for n in range(1, share + 1) if share % n == 0 and n <= fitting)
+
+
+def largest_batch(
+    settings: TrainConfig, preparation: Preparation, *, packed: bool
+) -> tuple[int, ...]:
+    """Return the lengths of the rows of the largest batch that may come, padding included."""
+    micro = micro_batch(settings, preparation)
+    rows = (*preparation.rows, *preparation.validation_rows)
+    lengths = sorted((length(row) for row in rows), reverse=True)[:micro]
+    sides = 2 if settings.objective == "dpo" else 1
+    return tuple(lengths) if packed else (lengths[0],) * (micro * sides)
+
+
+def arguments(
+    settings: TrainConfig,
+    preparation: Preparation,
+    folder: Path,
+    *,
+    packed: bool,
+    checkpointing: bool,
+    resumes: bool,
+) -> SFTConfig | DPOConfig:
+    """Return what TRL is told; checkpoints go to `folder`. `checkpointing` is of activations."""
+    micro = micro_batch(settings, preparation)
+    processes = num_processes()
+    steps_an_epoch = -(-len(preparation.rows) // settings.batch_size)
+    in_steps = steps_an_epoch > settings.checkpoint_steps
+    when: dict[str, Any] = (
+        {"save_steps": settings.checkpoint_steps, "eval_steps": settings.checkpoint_steps}
+        if in_steps
+        else {}
     )
+    common: dict[str, Any] = {
+        "output_dir": str(folder),
+        "num_train_epochs": num_epochs(settings, preparation),
+        "per_device_train_batch_size": micro,
+        "per_device_eval_batch_size": micro,
+        "gradient_accumulation_steps": settings.batch_size // micro // processes,
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": settings.scheduler,
+        "warmup_steps": settings.warmup,  # below 1 it is a share
+        "optim": _optimizer(settings),
+        "weight_decay": settings.weight_decay,
+        "max_grad_norm": settings.max_grad_norm,
+        # Rows of one length share a batch to save padding; packed rows have none, and are drawn at random.
+        "train_sampling_strategy": "random" if packed else "group_by_length",
+        # Weights of adapters are in bf16 where that is fast, and compute in it; fp32 weights need autocast for it.
+        "bf16": settings.method == "full" and takes_bf16(preparation.num_parameters),
+        "use_cpu": not torch.cuda.is_available(),
+        "gradient_checkpointing": checkpointing,
+        "eval_strategy": "steps" if in_steps else "epoch",
+        "save_strategy": "steps" if in_steps else "epoch",
+        "eval_on_start": not resumes,
+        "save_total_limit": 3,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "eval_loss",
+        "greater_is_better": False,
+        "restore_callback_states_from_checkpoint": True,  # early stopping goes on counting
+        "logging_steps": 1,
+        "report_to": list(settings.track) or "none",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "seed": settings.seed,
+        "data_seed": settings.seed,
+        "max_length": None,
+        **when,
+    }
+    if settings.objective == "dpo":
+        common["train_sampling_strategy"] = "random"  # pairs have no one length
+        return DPOConfig(**common, beta=settings.dpo_beta)
     return SFTConfig(
-        output_dir=str(folder),
-        num_train_epochs=num_epochs(settings, preparation),
-        per_device_train_batch_size=micro,
-        per_device_eval_batch_size=micro,
-        gradient_accumulation_steps=settings.batch_size // micro,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="linear",  # "constant" would ignore the warm-up
-        warmup_steps=settings.warmup,  # below 1 it is a share
-        max_grad_norm=1.0,
-        train_sampling_strategy="group_by_length",
-        dataset_kwargs={"skip_prepare_dataset": True},
-        max_length=None,
-        pad_to_multiple_of=None,
-        bf16=takes_bf16(preparation.num_parameters),
-        use_cpu=not torch.cuda.is_available(),
-        gradient_checkpointing=False,
-        eval_strategy="epoch",
-        eval_on_start=True,
-        save_strategy="epoch",
-        save_total_limit=3,
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_loss",
-        greater_is_better=False,
-        logging_steps=1,
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        seed=settings.seed,
-        data_seed=settings.seed,
+        **common, dataset_kwargs={"skip_prepare_dataset": True}, pad_to_multiple_of=None
     )
+
+
+def _optimizer(settings: TrainConfig) -> str:
+    """Return the optimiser; on a GPU the states of a 4-bit training are paged, so that peaks move to RAM."""
+    if settings.optimizer == "adamw_torch_fused" and settings.method == "qlora":
+        return "paged_adamw_32bit" if torch.cuda.is_available() else settings.optimizer
+    return settings.optimizer

@@ -1,19 +1,21 @@
 """The base model: its config, tokenizer and weights, in the precision that the hardware has."""
 
+import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import torch
 from bitsandbytes.nn.modules import Linear4bit
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from pericia import bases
 from pericia.config import TrainConfig
-from pericia.errors import InputError, ModelError, PreflightError
+from pericia.errors import ModelError, PreflightError
 from pericia.machine import look_at_machine
 
-_BF16_PARAMETERS = 50_000_000  # below this, casts cost more than bf16 matrix products save
+_EMBEDDINGS = ("model.embed_tokens.weight", "transformer.wte.weight", "gpt_neox.embed_in.weight")
 
 
 def load_config(folder: Path) -> Any:
@@ -47,23 +49,25 @@ def load_tokenizer(folder: Path) -> Any:
 def load_weights(folder: Path, settings: TrainConfig, num_parameters: int) -> Any:
     """Return the base model, guarded where it is in 4 bits.
 
+    Weights that learn are kept in fp32, where small steps do not round away.
+
     Raises:
         ModelError: the weights cannot be loaded.
     """
-    if settings.method == "full":
-        raise InputError("The trainer 'local' cannot train all weights yet.", hint="Take lora.")
-    dtype = torch.bfloat16 if takes_bf16(num_parameters) else torch.float32
+    narrow = takes_bf16(num_parameters) and settings.method != "full"
+    dtype = torch.bfloat16 if narrow else torch.float32
     quantised = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
     )
+    card = int(os.environ.get("LOCAL_RANK", "0"))  # one copy a process under accelerate launch
     try:
         model = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
-            device_map={"": 0} if torch.cuda.is_available() else {"": "cpu"},
+            device_map={"": card if torch.cuda.is_available() else "cpu"},
             quantization_config=quantised if settings.method == "qlora" else None,
             use_safetensors=True,
             trust_remote_code=False,
@@ -87,8 +91,47 @@ def guard(model: torch.nn.Module) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
+def unguarded_layers(model: torch.nn.Module) -> tuple[str, ...]:
+    """Return the names of 4-bit layers that an evaluation would repack, or has repacked already."""
+    layers: list[tuple[str, Any]] = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, Linear4bit) and module.weight.device.type == "cpu"
+    ]
+    return tuple(
+        name
+        for name, layer in layers
+        if layer.support_avx512bf16_for_cpu
+        or getattr(layer.weight.quant_state, "packing_format_for_cpu", False)
+    )
+
+
 def takes_bf16(num_parameters: int) -> bool:
     """Return whether a model of this size is trained in bf16 here."""
     if torch.cuda.is_available():
         return True
-    return num_parameters >= _BF16_PARAMETERS and look_at_machine().has_bf16
+    return num_parameters >= bases.BF16_PARAMETERS and look_at_machine().has_bf16
+
+
+def untrained_tokens(folder: Path, ids: Collection[int], pad_id: int | None) -> tuple[int, ...]:
+    """Return those of `ids` whose embeddings were never trained: zero, or the mean of all others.
+
+    Both are what enlarging a vocabulary leaves behind; the padding token is zero by design. Only the embeddings are read. Without a table under one of the
+    usual names nothing can be told, and nothing is returned.
+    """
+    if not ids:
+        return ()
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "pt") as tensors:
+            name = next((name for name in _EMBEDDINGS if name in tensors.keys()), None)  # noqa: SIM118
+            if name is None:
+                continue
+            rows = tensors.get_tensor(name).float()
+            from_mean = (rows - rows.mean(dim=0)).norm(dim=1)
+            usual = float(from_mean.median())
+            length = rows.norm(dim=1)
+            bad = (from_mean < 0.05 * usual) | (length < 1e-3 * usual)
+            if pad_id is not None and pad_id < len(rows) and not length[pad_id]:
+                bad[pad_id] = False
+            return tuple(id_ for id_ in sorted(ids) if id_ < len(rows) and bool(bad[id_]))
+    return ()

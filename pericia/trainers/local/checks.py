@@ -13,6 +13,7 @@ from pericia.trainers.local.base import load_weights, takes_bf16
 from pericia.types import Preparation
 
 _PARITY = 1e-5
+_LOOKED_AT = 2**16  # elements of a matrix
 
 
 def check_losses(history: Sequence[Mapping[str, Any]], preparation: Preparation) -> None:
@@ -32,19 +33,33 @@ def check_losses(history: Sequence[Mapping[str, Any]], preparation: Preparation)
         )
 
 
+def weights_before(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return what `check_weights` compares with: the first matrices of an adapter, or part of each matrix that learns."""
+    learning = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    chosen = {n: p for n, p in learning.items() if "lora_A" in n} or {
+        n: p for n, p in learning.items() if p.ndim == 2 and "embed" not in n and "head" not in n
+    }
+    return {n: p.detach().flatten()[:_LOOKED_AT].clone() for n, p in chosen.items()}
+
+
 def check_weights(model: torch.nn.Module, before: Mapping[str, torch.Tensor]) -> None:
-    """Raise JobError if part of the adapter has not moved since `before`."""
+    """Raise JobError if part of what should learn has not moved since `before`."""
     weights = dict(model.named_parameters())
-    still = [n for n, p in weights.items() if "lora_B" in n and not bool(p.detach().any())]
+    still = [
+        n for n, p in weights.items() if "lora_B" in n and ".ref." not in n and not bool(p.any())
+    ]
     if still:
         raise JobError(
             f"{len(still)} adapter matrices are still zero, the first is {still[0]}.",
             hint="Train for more steps or with a higher train.learning_rate.",
         )
-    moved = [float((weights[n].detach() != first).float().mean()) for n, first in before.items()]
+    moved = [
+        float((weights[n].detach().flatten()[:_LOOKED_AT] != first).float().mean())
+        for n, first in before.items()
+    ]
     if moved and min(moved) < 0.5:
         raise JobError(
-            f"Only {min(moved):.0%} of an adapter matrix has moved: steps are lost to rounding.",
+            f"Only {min(moved):.0%} of a matrix has moved: steps are lost to rounding.",
             hint="Raise train.learning_rate.",
         )
 

@@ -2,10 +2,10 @@
 
 import contextlib
 import gc
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +13,52 @@ import torch
 from datasets.utils.logging import disable_progress_bar
 from peft import get_peft_model
 from transformers import AutoModelForCausalLM, set_seed
-from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.utils import logging as transformers_logging
 
 from pericia import bases
 from pericia.config import TrainConfig
-from pericia.trainers.local.adapter import attach, find_targets, lora_config, save
-from pericia.trainers.local.arguments import arguments, num_epochs
-from pericia.trainers.local.base import load_config, load_tokenizer, load_weights
+from pericia.errors import PreflightError
+from pericia.trainers.local.adapter import (
+    attach,
+    count_trained,
+    find_linears,
+    find_targets,
+    lora_config,
+    save,
+)
+from pericia.trainers.local.arguments import arguments, largest_batch
+from pericia.trainers.local.base import (
+    load_config,
+    load_tokenizer,
+    load_weights,
+    unguarded_layers,
+    untrained_tokens,
+)
 from pericia.trainers.local.checkpoints import last_checkpoint
-from pericia.trainers.local.checks import check_losses, check_reload, check_weights, logits_of
-from pericia.trainers.local.rows import label, table
-from pericia.trainers.local.steps import AnswerTrainer, Progress
+from pericia.trainers.local.checks import (
+    check_losses,
+    check_reload,
+    check_weights,
+    logits_of,
+    weights_before,
+)
+from pericia.trainers.local.lora import quicken, restore
+from pericia.trainers.local.memory import foresee_run
+from pericia.trainers.local.packing import can_pack, pack, unpack
+from pericia.trainers.local.processes import (
+    check_trackers,
+    main_process_first,
+    reporting_full_disks,
+)
+from pericia.trainers.local.record import (
+    memory_bytes,
+    peak_memory_bytes,
+    recorded,
+    resident_bytes,
+)
+from pericia.trainers.local.rows import label, length
+from pericia.trainers.local.steps import Progress, make_steps
 from pericia.types import Dataset, Preparation, TrainEvent
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
 
 
 @contextlib.contextmanager
@@ -59,35 +87,29 @@ class LocalTrainer:
         folder = bases.base_folder(base)
         stops = bases.stop_ids(folder)
         tokenizer = load_tokenizer(folder)
-        train, long_train = label(tokenizer, dataset.train, settings.max_tokens)
-        validation, long_validation = label(tokenizer, dataset.validation, settings.max_tokens)
-        with torch.device("meta"):  # shapes without weights: any size in a second
-            model = AutoModelForCausalLM.from_config(load_config(folder), trust_remote_code=False)
-            num_parameters = model.num_parameters()
-            num_embeddings = model.get_input_embeddings().num_embeddings
-            targets = find_targets(model)
-            adapted: Any = get_peft_model(
-                model, lora_config(settings, targets), low_cpu_mem_usage=True
-            )
+        train = label(tokenizer, dataset.train)
+        validation = label(tokenizer, dataset.validation)
+        lengths = [length(row) for row in (*train, *validation)]
+        markers = {i for row in train for i in row.ids} & tokenizer.added_tokens_decoder.keys()
         rendered = tokenizer.apply_chat_template(
             list(bases.TEMPLATE_PROBE), add_generation_prompt=True, tokenize=False
         )
         return Preparation(
-            rows=train,
-            validation_rows=validation,
-            num_too_long=long_train + long_validation,
+            rows=tuple(row for row in train if length(row) <= settings.max_tokens),
+            validation_rows=tuple(row for row in validation if length(row) <= settings.max_tokens),
+            num_too_long=sum(number > settings.max_tokens for number in lengths),
             stop_ids=stops,
             decode=tokenizer.decode,
-            target_modules=targets,
-            hit_modules=tuple(adapted.base_model.targeted_module_names),
-            num_layers=model.config.get_text_config().num_hidden_layers,
-            num_trainable=sum(p.numel() for p in adapted.parameters() if p.requires_grad),
-            num_parameters=num_parameters,
             num_tokens_known=len(tokenizer),
-            num_embeddings=num_embeddings,
             base_sha256=bases.base_sha256(folder),
             template_sha256=bases.template_sha256(rendered),
             stop_sha256=bases.stop_sha256(stops),
+            untrained_tokens=tuple(
+                tokenizer.decode([id_])
+                for id_ in untrained_tokens(folder, markers, tokenizer.pad_token_id)
+            ),
+            longest_tokens=max(lengths, default=0),
+            **_layers(folder, settings),
         )
 
     @_quiet()
@@ -104,65 +126,134 @@ class LocalTrainer:
         """See `Trainer.train`."""
         base_folder = bases.base_folder(base)
         tokenizer = load_tokenizer(base_folder)
-        resume_from = last_checkpoint(folder / "checkpoints", preparation, settings, parent)
-        set_seed(settings.seed)  # LoRA's first weights are random
+        check_trackers(settings.track)
+        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(folder / "tensorboard"))
+        with main_process_first():
+            resume_from = last_checkpoint(folder / "checkpoints", preparation, settings, parent)
+        held_bytes = resident_bytes()
         model: Any = load_weights(base_folder, settings, preparation.num_parameters)
-        model = attach(model, settings, preparation, base_folder, parent)
-        before = {n: p.detach().clone() for n, p in model.named_parameters() if "lora_A" in n}
-        trainer = AnswerTrainer(
-            model,
-            args=arguments(settings, preparation, folder / "checkpoints"),
-            train_dataset=table(preparation.rows),
-            eval_dataset=table(preparation.validation_rows),
-            processing_class=tokenizer,
-            callbacks=[Progress(on_event)],
+        packed = _packs(model, preparation, settings)
+        foreseen_bytes, checkpointing = foresee_run(
+            load_config(base_folder).to_dict(),
+            settings,
+            preparation,
+            lengths=largest_batch(settings, preparation, packed=packed),
+            free_bytes=memory_bytes() - held_bytes,
         )
-        for printer in (PrinterCallback, ProgressCallback):
-            trainer.remove_callback(printer)
-        for parameter in model.parameters():  # TRL casts adapters of 4-bit models to bf16, where
-            if parameter.requires_grad:  # small updates round away
-                parameter.data = parameter.data.float()
-        started = time.perf_counter()
-        trainer.train(resume_from_checkpoint=resume_from)
+        set_seed(settings.seed)  # LoRA's first weights are random
+        model = attach(model, settings, preparation, base_folder, parent)
+        _check_guarded(model)
+        before = weights_before(model)
+        checkpoints = folder / "checkpoints"
+        options = arguments(
+            settings,
+            preparation,
+            checkpoints,
+            packed=packed,
+            checkpointing=checkpointing,
+            resumes=resume_from is not None,
+        )
+        progress = Progress(on_event)
+        trainer = make_steps(
+            model, tokenizer, options, settings, preparation, packed=packed, progress=progress
+        )
+        with _quick(model, packed), reporting_full_disks(folder):
+            started = time.perf_counter()
+            trainer.train(resume_from_checkpoint=resume_from)
         train_s = time.perf_counter() - started
-        history = trainer.state.log_history
-        check_losses(history, preparation)
+        peak_bytes = peak_memory_bytes()
+        state = trainer.state
+        check_losses(state.log_history, preparation)
         check_weights(model, before)
         probe = torch.tensor([preparation.rows[0].ids], device=model.device)
-        reference = logits_of(model, probe)
-        save(model, folder, base)
-        best = trainer.state.best_global_step
-        del trainer, model
-        gc.collect()
-        check_reload(base_folder, settings, preparation, folder, probe, reference)
-        num_tokens = sum(len(row.ids) for row in preparation.rows)
-        epochs = num_epochs(settings, preparation)
-        return {
-            "losses": [round(entry["loss"], 6) for entry in history if "loss" in entry],
-            "validation_losses": [
-                {"step": entry["step"], "loss": round(entry["eval_loss"], 6)}
-                for entry in history
-                if "eval_loss" in entry
-            ],
-            "best_step": best,
-            "epochs": epochs,
-            "num_trainable": preparation.num_trainable,
-            "num_tokens": num_tokens,
-            "num_labels": sum(sum(row.mask) for row in preparation.rows),
-            "train_s": round(train_s, 3),
-            "tokens_per_s": round(num_tokens * epochs / train_s, 1),
-            "peak_memory_bytes": _peak_memory_bytes(),
+        del trainer
+        with main_process_first() as is_main:
+            if is_main:
+                reference = logits_of(model, probe)
+                with reporting_full_disks(folder):
+                    save(model, folder, base)
+                del model
+                gc.collect()
+                check_reload(base_folder, settings, preparation, folder, probe, reference)
+        return recorded(state, settings, preparation, progress.step_s) | {
+            "packed": packed,
             "resumed": resume_from is not None,
+            "train_s": round(train_s, 3),
+            "checkpointing": checkpointing,
+            "foreseen_memory_bytes": held_bytes + foreseen_bytes,
+            "peak_memory_bytes": peak_bytes,
             "device": str(probe.device),
-            "versions": {
-                n: version(n) for n in ("torch", "transformers", "trl", "peft", "bitsandbytes")
-            },
         }
 
 
-def _peak_memory_bytes() -> int:
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    if resource is None:
-        return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def _layers(folder: Path, settings: TrainConfig) -> dict[str, Any]:
+    """Return what would be trained of the model in `folder`, counted on shapes without weights: any size in a second."""
+    with torch.device("meta"):
+        model: Any = AutoModelForCausalLM.from_config(load_config(folder), trust_remote_code=False)
+    num_parameters = model.num_parameters()
+    found = {
+        "num_layers": model.config.get_text_config().num_hidden_layers,
+        "num_parameters": num_parameters,
+        "num_embeddings": model.get_input_embeddings().num_embeddings,
+    }
+    if settings.method == "full":
+        every = {"num_trainable": num_parameters, "num_expected": num_parameters}
+        return found | every | {"target_modules": (), "hit_modules": ()}
+    linears = find_linears(model)
+    targets = find_targets(model, settings)
+    num_expected = count_trained(linears, targets, settings)
+    num_all = count_trained(linears, {n.rpartition(".")[2] for n in linears}, settings)
+    found |= {"target_modules": targets, "linear_modules": tuple(linears)}
+    found |= {"num_expected": num_expected, "num_all_linear": num_all}
+    if not num_expected:  # peft raises where nothing is hit; the pre-flight says it better
+        return found | {"hit_modules": (), "num_trainable": 0}
+    with torch.device("meta"):
+        adapted: Any = get_peft_model(model, lora_config(settings, targets), low_cpu_mem_usage=True)
+    return found | {
+        "hit_modules": tuple(adapted.base_model.targeted_module_names),
+        "num_trainable": sum(p.numel() for p in adapted.parameters() if p.requires_grad),
+    }
+
+
+def _packs(model: Any, preparation: Preparation, settings: TrainConfig) -> bool:
+    """Return whether rows are packed: where it is exact, unless it is off; pairs are not packed.
+
+    Raises:
+        PreflightError: packing is asked for, and this model would mix the rows.
+    """
+    if settings.packing == "off" or settings.objective == "dpo":
+        return False
+    exact = can_pack(model, [row.ids for row in preparation.rows])
+    if settings.packing == "on" and not exact:
+        raise PreflightError(
+            "Packing is on, and this model does not keep packed rows apart: two rows together give other logits "
+            "than each alone.",
+            hint="Set train.packing to auto or off; only speed is lost.",
+            param="train.packing",
+        )
+    return exact
+
+
+def _check_guarded(model: torch.nn.Module) -> None:
+    layers = unguarded_layers(model)
+    if layers:
+        raise PreflightError(
+            f"{len(layers)} layers in 4 bits, the first is {layers[0]}, would lose their gradients at the first "
+            "evaluation: bitsandbytes repacks them.",
+            hint="Load the model anew through the trainer 'local', which guards them; or take method lora.",
+        )
+
+
+@contextlib.contextmanager
+def _quick(model: Any, packed: bool) -> Iterator[None]:
+    """Attend row by row and compute adapters without detours while the block runs."""
+    causal = model.get_base_model() if hasattr(model, "peft_config") else model
+    if packed:
+        pack(causal)
+    quicken(model)
+    try:
+        yield
+    finally:
+        restore(model)
+        if packed:
+            unpack(causal)

@@ -1,0 +1,60 @@
+"""Several processes that train together under `accelerate launch`: one of them writes, and its faults are told once."""
+
+import contextlib
+import errno
+import importlib.util
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from safetensors import SafetensorError
+
+from pericia.errors import JobError, MissingExtraError
+
+_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+_FULL_TEXTS = ("No space left", "File too large", "Disk quota", "PytorchStreamWriter")
+
+
+def num_processes() -> int:
+    """Return how many processes train together; 1 without a launcher."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+@contextlib.contextmanager
+def main_process_first() -> Iterator[bool]:
+    """Run the block in the main process, then in the others; yields whether this is the main one."""
+    if num_processes() == 1:
+        yield True
+        return
+    state = PartialState(cpu=not torch.cuda.is_available())
+    with state.main_process_first():
+        yield state.is_main_process
+
+
+@contextlib.contextmanager
+def reporting_full_disks(folder: Path) -> Iterator[None]:
+    """Turn a failed write of a checkpoint or an adapter into a JobError; the checkpoints before it are whole."""
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        number = getattr(error, "errno", None)
+        if number not in _FULL and not any(text in str(error) for text in _FULL_TEXTS):
+            raise
+        reason = str(error).strip().split("\n")[0]
+        raise JobError(
+            f"Nothing more can be written to '{folder}': {reason}",
+            hint="Make room on the disk and give the same command: it goes on from the last whole checkpoint.",
+        ) from error
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Raise MissingExtraError if a tool that losses are to be sent to is not installed."""
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            raise MissingExtraError(
+                f"train.track names '{name}', which is not installed.",
+                hint=f"Run: pip install {name}; or take it out of train.track.",
+                param="train.track",
+            )

@@ -1,0 +1,80 @@
+"""What a training records for its manifest, and what it holds in memory."""
+
+import os
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pericia.config import TrainConfig
+from pericia.machine import look_at_machine
+from pericia.trainers.local.arguments import num_epochs
+from pericia.types import Preparation
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+_PROCESS_BYTES = 800_000_000  # interpreter and libraries, where the system does not tell
+
+
+def recorded(
+    state: Any,
+    settings: TrainConfig,
+    preparation: Preparation,
+    step_s: Sequence[float],
+) -> dict[str, object]:
+    """Return losses, steps, speed and versions; `step_s` are the seconds of the steps of this process."""
+    history = state.log_history
+    num_tokens = sum(len(row.ids) + len(row.rejected_ids) for row in preparation.rows)
+    epochs = num_epochs(settings, preparation)
+    tokens_a_step = num_tokens * epochs / state.max_steps
+    return {
+        "losses": [round(entry["loss"], 6) for entry in history if "loss" in entry],
+        "validation_losses": [
+            {"step": entry["step"], "loss": round(entry["eval_loss"], 6)}
+            for entry in history
+            if "eval_loss" in entry
+        ],
+        "best_step": state.best_global_step,
+        "num_steps": state.global_step,
+        "stopped_early": state.global_step < state.max_steps,
+        "epochs": epochs,
+        "num_trainable": preparation.num_trainable,
+        "num_tokens": num_tokens,
+        "num_labels": sum(sum(row.mask) for row in preparation.rows),
+        "step_s": [round(seconds, 4) for seconds in step_s],
+        "tokens_per_s": round(tokens_a_step * len(step_s) / sum(step_s), 1) if step_s else 0.0,
+        "versions": {
+            n: version(n) for n in ("torch", "transformers", "trl", "peft", "bitsandbytes")
+        },
+    }
+
+
+def memory_bytes() -> int:
+    """Return the memory of the GPU, or of this computer without one."""
+    machine = look_at_machine()
+    return machine.gpu_memory_bytes if torch.cuda.is_available() else machine.memory_bytes
+
+
+def resident_bytes() -> int:
+    """Return what this process holds before the model comes; on a GPU only tensors are counted."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        return int(torch.cuda.memory_allocated())
+    status = Path("/proc/self/statm")
+    if not status.exists():
+        return _PROCESS_BYTES
+    return int(status.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def peak_memory_bytes() -> int:
+    """Return the most that was held so far: by tensors on a GPU, by the process on a CPU; 0 where nobody tells."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    if resource is None:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
