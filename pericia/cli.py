@@ -19,16 +19,22 @@ from pericia.errors import ConfigError, InputError, NotFoundError, PericiaError
 from pericia.machine import hub_answers, look_at_machine, propose_model
 from pericia.terminal import (
     Asker,
+    adapter_lines,
     answer_block,
     answer_json,
+    autotrain_table,
     bars,
     check_lines,
+    comparison_lines,
+    embedder_lines,
     notes,
     painted,
+    remote_lines,
     report_blocks,
     screen,
     show,
     sync_lines,
+    tuned_lines,
 )
 from pericia.workspace import Workspace, write_atomic
 
@@ -262,12 +268,19 @@ def check(
 
 @app.command(name="plan")
 def foresee(
-    model: Annotated[str, typer.Argument(help="A model's name, folder or hub name.")],
+    model: Annotated[str, typer.Argument(help="A model's name, folder or hub name.")] = "",
     method: Annotated[str, typer.Option(help="lora, qlora or full.")] = "lora",
     gpu_memory_gb: Annotated[
         float | None, typer.Option(help="Of one card; else this machine.")
     ] = None,
     context: Annotated[int, typer.Option(help="Tokens of one example.")] = 1024,
+    cards: Annotated[int, typer.Option(help="Cards to start on, with --launch.")] = 2,
+    launch: Annotated[
+        Path | None, typer.Option(help="Write accelerate's configs and start.sh here.")
+    ] = None,
+    known: Annotated[
+        bool, typer.Option("--list", help="Only list the models known without a network.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Foresee memory, cards and time of a training, without weights or GPU.
@@ -275,25 +288,74 @@ def foresee(
     Example: pericia plan microsoft/Phi-3-mini-4k-instruct --method qlora --gpu-memory-gb 8
     """
     from pericia import plan as planning
+    from pericia.launchers import write_launchers
+    from pericia.shapes import known_models
 
+    if known:
+        show(as_json, {"models": known_models()}, known_models())
+        return
     foreseen = planning.plan(
         model, method=method, gpu_memory_gb=gpu_memory_gb, context_tokens=context
     )
-    show(as_json, asdict(foreseen), [escape(line) for line in foreseen.lines])
+    files = [str(path) for path in write_launchers(foreseen, launch, cards)] if launch else []
+    lines = [*foreseen.lines, *(f"wrote {file}" for file in files)]
+    show(as_json, asdict(foreseen) | {"files": files}, [escape(line) for line in lines])
 
 
 @app.command()
 def train(
-    config_path: ConfigPath = None, config_file: ConfigFile = CONFIG, as_json: AsJson = False
+    config_path: Annotated[
+        Path | None, typer.Argument(help="The config file, or one of AutoTrain's.")
+    ] = None,
+    config_file: ConfigFile = CONFIG,
+    model: Annotated[
+        str | None, typer.Option(help="Instead of the base model of AutoTrain's file.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Instead of its data.path.")] = None,
+    local: Annotated[
+        bool, typer.Option("--local", help="Train here what its backend would send elsewhere.")
+    ] = False,
+    embedder: Annotated[
+        bool, typer.Option("--embedder", help="Train the embedder instead, on the same examples.")
+    ] = False,
+    upload: Annotated[
+        bool, typer.Option("--upload", help="Let a remote trainer have the examples.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train the adapters: one that answers alone, one that reads passages, if there are documents.
 
     Example: pericia train pericia.yaml
     """
+    from pericia import tune
+    from pericia.autotrain import is_autotrain, read_autotrain
     from pericia.evaluate.collect import train_all
+    from pericia.tune_embedder import train_embedder
 
-    config, workspace = _open(config_path or config_file)
+    chosen = config_path or config_file
+    if is_autotrain(chosen):
+        job = read_autotrain(chosen, base=model or "", data_path=data or "", local=local)
+        (notes if as_json else screen).print(autotrain_table(job.lines))
+        with bars() as shown:
+            tuned = tune.train_autotrain(
+                job, Workspace(config_file.resolve().parent), shown.show_step
+            )
+        show(
+            as_json,
+            asdict(tuned) | {"lines": [asdict(line) for line in job.lines]},
+            tuned_lines(tuned),
+        )
+        raise typer.Exit(1 if tuned.merged and tuned.merged.failed else 0)
+    config, workspace = _open(chosen)
     with bars() as shown:
+        if embedder:
+            finder = train_embedder(config, workspace, shown.show_step)
+            show(as_json, asdict(finder), embedder_lines(finder))
+            return
+        if config.train.trainer != "local":
+            made = tune.train_remote(config, workspace, may_upload=upload, on_event=shown.show_step)
+            show(as_json, asdict(made), remote_lines(made))
+            return
         trained = train_all(config, workspace, shown.show_event)
     lines = [f"[bold]{a.id}[/]  {a.kind} of {escape(a.base)}\n  {escape(a.path)}" for a in trained]
     show(as_json, {"adapters": [asdict(adapter) for adapter in trained]}, lines)
@@ -344,19 +406,45 @@ def recommend(
 
 
 @app.command(name="models")
-def list_models(config_file: ConfigFile = CONFIG, as_json: AsJson = False) -> None:
-    """List the base models that come along and the adapters trained here.
+def list_models(
+    config_file: ConfigFile = CONFIG,
+    compare: Annotated[
+        tuple[str, str] | None, typer.Option(help="Show what differs between two adapters.")
+    ] = None,
+    roll_back: Annotated[
+        str | None, typer.Option(help="Take an adapter back; the one before it serves again.")
+    ] = None,
+    restore: Annotated[str | None, typer.Option(help="List one again that was taken back.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the base models that come along and the adapters trained here; compare them, or go back to an earlier one.
 
-    Example: pericia models --json
+    Example: pericia models --compare fine-tuned-3f2a fine-tuned-91bc
     """
     from pericia import models, registry
 
     _, workspace = _open(config_file, config_needed=False)
-    adapters = registry.adapters(workspace.adapters)
+    folder = workspace.adapters
+    if compare:
+        found = registry.compare(*(registry.find_adapter(folder, id_) for id_ in compare))
+        show(as_json, asdict(found), comparison_lines(found))
+        return
+    if roll_back or restore:
+        one = (
+            registry.roll_back(folder, roll_back)
+            if roll_back
+            else registry.restore(folder, restore or "")
+        )
+        show(
+            as_json,
+            asdict(one),
+            [f"[bold]{one.id}[/] is the newest {one.kind} of {escape(one.base)} now."],
+        )
+        return
+    adapters = registry.adapters(folder)
     value = {"models": sorted(models.MODELS), "adapters": [asdict(adapter) for adapter in adapters]}
     lines = [f"{name}  [dim]comes along[/]" for name in sorted(models.MODELS)]
-    lines += [f"{a.id}  [dim]{a.kind} of {escape(a.base)}[/]" for a in adapters]
-    show(as_json, value, lines)
+    show(as_json, value, [*lines, *adapter_lines(adapters)])
 
 
 @app.command(name="export")

@@ -1,6 +1,7 @@
 """How results look on a terminal: tables, answers, progress. Nothing here decides anything."""
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,17 +16,26 @@ from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from pericia.types import Answer, Finding, Report
+from pericia.registry import Comparison
+from pericia.types import Adapter, Answer, Finding, RemoteModel, Report, TrainEvent
 
 if TYPE_CHECKING:
+    from pericia.autotrain_keys import Line
     from pericia.check import CheckReport
     from pericia.evaluate.collect import Event
     from pericia.index import SyncReport
+    from pericia.tune import Tuned
+    from pericia.tune_embedder import TunedEmbedder
 
 screen = Console(highlight=False)
 notes = Console(stderr=True, highlight=False)
 
 SHOWN = 12  # of a long list; the rest is counted
+
+
+def painted(text: str) -> str:
+    """Return a message as rich's markup; what ⟦ ⟧ encloses, the labels of a training row, gets a colour."""
+    return re.sub("⟦.*?⟧", r"[black on green]\g<0>[/]", escape(text), flags=re.DOTALL)
 
 
 class Bars:
@@ -48,6 +58,11 @@ class Bars:
     def show_event(self, event: "Event") -> None:
         """Show an event of a run."""
         self.show(event.stage, event.message, event.done, event.total)
+
+    def show_step(self, event: TrainEvent) -> None:
+        """Show a step of a training."""
+        loss = "" if event.loss is None else f"loss {event.loss:.3f}"
+        self.show("train", loss, event.step, event.num_steps)
 
 
 @contextmanager
@@ -108,6 +123,7 @@ def answer_block(answer: Answer) -> Group:
             for name, value in (
                 ("page", citation.page),
                 ("line", citation.line),
+                ("sheet", citation.sheet),
                 ("cell", citation.cell),
             )
             if value is not None
@@ -122,6 +138,9 @@ def answer_block(answer: Answer) -> Group:
             Padding(f"{where}  {mark}", (0, 0, 0, 2)),
             Padding(f"[dim]“{escape(citation.quote)}”[/]", (0, 0, 0, 6)),
         ]
+    if answer.sql:
+        said = f"Computed from the table, without a model: {answer.sql}"
+        lines.append(Padding(f"[dim]{escape(said)}[/]", (0, 0, 0, 2)))
     if answer.refused and answer.passages:
         near = list(dict.fromkeys(p.chunk.source for p in answer.passages))[:3]
         lines.append(Padding(f"[dim]Nearest documents: {escape(', '.join(near))}[/]", (0, 0, 0, 2)))
@@ -135,6 +154,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
             "source": c.source,
             "page": c.page,
             "line": c.line,
+            "sheet": c.sheet,
             "cell": c.cell,
             "quote": c.quote,
             "verified": c.verified,
@@ -147,6 +167,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "citations": citations,
         "refused": answer.refused,
         "usage": asdict(answer.usage),
+        "sql": answer.sql,
     }
 
 
@@ -154,7 +175,9 @@ def arms_table(report: Report) -> Table:
     """Return the arms as rows, best first by the primary score, the recommended one in bold."""
     primary = report.primary_score
     columns = (primary, "95 % interval", "exact", "cited", "tokens in", "out", "ms")
-    table = _table(f"{len(report.questions)} held-out questions, points", "arm", columns)
+    num_asked = max((arm.n for arm in report.arms.values()), default=0)
+    about = f" about {report.track}" if len(report.tracks) > 1 else ""
+    table = _table(f"{num_asked} held-out questions{about}, points", "arm", columns)
 
     def points(arm: str, score: str) -> str:
         found = report.arms[arm].scores.get(score)
@@ -257,6 +280,47 @@ def check_lines(report: "CheckReport") -> Iterator[str]:
     yield from finding_lines(report.findings)
 
 
+def autotrain_table(lines: Iterable["Line"]) -> Table:
+    """Return what became of each key of an AutoTrain file."""
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for column in ("key", "value", "verdict", "reason"):
+        table.add_column(column)
+    colours = {"kept": "green", "changed": "yellow", "refused": "red"}
+    for line in lines:
+        verdict = f"[{colours[line.verdict]}]{line.verdict}[/]"
+        table.add_row(escape(line.key), escape(line.value), verdict, escape(line.reason))
+    return table
+
+
+def tuned_lines(tuned: "Tuned") -> Iterator[str]:
+    """Yield what an AutoTrain file came to."""
+    yield from finding_lines(tuned.findings)
+    yield f"[bold]{tuned.adapter.id}[/] of {escape(tuned.adapter.base)}\n  {escape(tuned.adapter.path)}"
+    if tuned.merged is not None:
+        verdict = "[red]failed[/]" if tuned.merged.failed else "passed"
+        yield f"merged copy: {escape(tuned.merged.path)}; its parity gate {verdict}"
+
+
+def remote_lines(made: RemoteModel) -> Iterator[str]:
+    """Yield what a remote service has trained."""
+    yield f"[bold]{escape(made.model)}[/] of {escape(made.base)}, job {escape(made.job)}"
+    if made.trained_tokens is not None:
+        yield f"{made.trained_tokens:,} tokens trained"
+    for path in made.files:
+        yield f"  {escape(path)}"
+
+
+def embedder_lines(made: "TunedEmbedder") -> Iterator[str]:
+    """Yield what the training of an embedder came to, and how to use it."""
+    yield f"[bold]{escape(made.path)}[/]\n  {made.base}, trained on {made.num_pairs} questions with their passages"
+    if made.num_without_passage:
+        yield f"  {made.num_without_passage} examples have no passage to learn from"
+    for name, value in (("before", made.before), ("after", made.after)):
+        figures = f"MRR {value.mrr:.3f}, first place {value.hit_at_1:.3f}"
+        yield f"  {name:6}  {figures} on {value.num_questions} held-out questions"
+    yield f"To use it, set embedder: {escape(made.path)} and run: pericia add"
+
+
 def report_blocks(report: Report, html: Path) -> Iterator[Any]:
     """Yield a run's result: arms, differences, advice, and where the page lies."""
     yield arms_table(report)
@@ -274,3 +338,31 @@ def show(as_json: bool, value: Any, blocks: Iterable[Any]) -> None:
         return
     for block in blocks:
         screen.print(block, soft_wrap=isinstance(block, str))
+
+
+def adapter_lines(adapters: Sequence[Adapter]) -> Iterator[str]:
+    """Yield each adapter with its base and the adapter that it was trained from."""
+    for one in adapters:
+        parent = one.manifest.get("parent")
+        after = f", goes on from {escape(str(parent))}" if parent else ""
+        yield f"{one.id}  [dim]{one.kind} of {escape(one.base)}{after}[/]"
+
+
+def comparison_lines(found: Comparison) -> Iterator[str]:
+    """Yield what differs between two adapters."""
+    yield f"[bold]{found.one}[/] and [bold]{found.other}[/]"
+    for key, (first, second) in found.changed.items():
+        yield escape(f"  {key}: {first!s:.60} / {second!s:.60}")
+    for name, sources in (
+        (found.one, found.only_one_sources),
+        (found.other, found.only_other_sources),
+    ):
+        if sources:
+            shown = ", ".join(sources[:SHOWN]) + (", …" if len(sources) > SHOWN else "")
+            yield escape(f"  documents of {name} alone: {shown}")
+    if all(loss is not None for loss in found.best_losses):
+        first, second = found.best_losses
+        same = "the same rows" if found.same_validation else "other rows, so not comparable"
+        yield f"  validation loss: {first:.4f} / {second:.4f} ({same})"
+    if not found.changed:
+        yield "  nothing differs but the time of training"

@@ -1,11 +1,12 @@
 """The registry: an adapter is listed when it is whole, and not before."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from pericia import registry
-from pericia.errors import ModelError, NotFoundError
+from pericia.errors import ConflictError, ModelError, NotFoundError
 
 
 def trained(folder: Path, id_: str) -> None:
@@ -68,3 +69,49 @@ def test_a_damaged_manifest_is_a_model_error(tmp_path: Path) -> None:
     (tmp_path / "a" / registry.MANIFEST).write_text("{", encoding="utf-8")
     with pytest.raises(ModelError, match="manifest"):
         registry.adapters(tmp_path)
+
+
+def listed(folder: Path, id_: str, **manifest: object) -> None:
+    trained(folder, id_)
+    registry.record(folder, id_, "fine_tuned", {"base": "nano", **manifest})
+
+
+def test_the_lineage_of_continuous_tuning(tmp_path: Path) -> None:
+    listed(tmp_path, "a", parent=None)
+    listed(tmp_path, "b", parent="a")
+    listed(tmp_path, "c", parent="b")
+    assert [adapter.id for adapter in registry.lineage(tmp_path, "c")] == ["a", "b", "c"]
+    shutil.rmtree(tmp_path / "a")
+    assert [adapter.id for adapter in registry.lineage(tmp_path, "c")] == ["b", "c"]
+
+
+def test_what_differs_between_two_adapters(tmp_path: Path) -> None:
+    losses = [{"step": 5, "loss": 0.5}, {"step": 10, "loss": 0.7}]
+    listed(tmp_path, "a", settings={"rank": 8, "seed": 1}, sources=["x.md", "y.md"], best_step=5,
+           validation_losses=losses, dataset_sha256="d")  # fmt: skip
+    listed(tmp_path, "b", settings={"rank": 16, "seed": 1}, sources=["y.md", "z.md"], best_step=10,
+           validation_losses=losses, dataset_sha256="d")  # fmt: skip
+    one, other = (registry.find_adapter(tmp_path, id_) for id_ in "ab")
+    found = registry.compare(one, other)
+    assert found.changed == {"settings.rank": (8, 16), "best_step": (5, 10)}
+    assert (found.only_one_sources, found.only_other_sources) == (("x.md",), ("z.md",))
+    assert found.best_losses == (0.5, 0.7)
+    assert found.same_validation
+    assert registry.compare(one, one).changed == {}
+
+
+def test_an_adapter_is_taken_back_and_restored(tmp_path: Path) -> None:
+    listed(tmp_path, "a")
+    with pytest.raises(ConflictError, match="only adapter"):
+        registry.roll_back(tmp_path, "a")
+    listed(tmp_path, "b")
+    assert registry.roll_back(tmp_path, "b").id == "a"
+    assert [adapter.id for adapter in registry.adapters(tmp_path)] == ["a"]
+    with pytest.raises(ConflictError, match="taken back") as caught:
+        registry.has_adapter(tmp_path, "b")
+    assert caught.value.hint.startswith("Restore it: pericia models --restore b")
+    with pytest.raises(NotFoundError):
+        registry.restore(tmp_path, "c")
+    assert registry.restore(tmp_path, "b").id == "b"
+    assert len(registry.adapters(tmp_path)) == 2
+    assert registry.has_adapter(tmp_path, "b")
