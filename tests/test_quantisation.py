@@ -6,17 +6,21 @@ from types import ModuleType
 
 import pytest
 
-BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "quantisation.py"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-@pytest.fixture(scope="module")
-def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("benchmark_quantisation", BENCHMARK)
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> ModuleType:
+    return load("quantisation")
 
 
 @pytest.mark.parametrize(
@@ -38,3 +42,16 @@ def test_rmse_of_other_codes(benchmark: ModuleType, name: str, rmse: float) -> N
 def test_bits_per_parameter_are_exact(benchmark: ModuleType) -> None:
     assert benchmark.bits_per_parameter(nested=False) == 4.5
     assert benchmark.bits_per_parameter(nested=True) == 4.126953125
+
+
+@pytest.mark.slow
+def test_nf4_loses_less_than_fp4_on_the_bundled_model() -> None:
+    repair = load("quantisation_repair")
+    preparation, _ = repair.prepare(quick=True)
+    rows = (*preparation.rows, *preparation.validation_rows)
+    losses = {}
+    for kind in repair.KINDS:
+        sums, counts = repair.row_losses(repair.load_base(kind), rows, whole=True)
+        losses[kind] = sums.sum() / counts.sum()
+    assert losses["fp32"] < losses["NF4"] < losses["FP4"]
+    assert losses["NF4 + DQ"] == pytest.approx(losses["NF4"], abs=0.01)
