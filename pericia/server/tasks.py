@@ -188,6 +188,10 @@ class Tasks:
         """Return the task of a kind that is at work."""
         return next((task for task in self.all(kind) if task.status == "running"), None)
 
+    def newest(self, kind: str) -> Task | None:
+        """Return the task of a kind that was started last."""
+        return next(iter(self.all(kind)), None)
+
     def last_event(self) -> int:
         """Return the number of the newest event, 0 without one."""
         with self._engine.connect() as connection:

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -56,8 +56,9 @@ def routes(house: House) -> APIRouter:
     router = APIRouter(prefix="/api")
 
     @router.get("/examples")
-    def list_examples() -> Response:
-        return JSONResponse(view(house))
+    def list_examples(part: str = "", q: str = "") -> Response:
+        found = view(house)
+        return JSONResponse({**found, "rows": narrowed(found["rows"], part, q)})
 
     @router.post("/examples")
     def add(row: Row) -> Response:
@@ -144,6 +145,17 @@ def view(house: House) -> dict[str, Any]:
         "detectable": detectable_in_words(families, NUM_PAIRS) if questions else "",
         "num_drafts": len(open_drafts(house)),
     }
+
+
+def narrowed(rows: Sequence[dict[str, Any]], part: str, search: str) -> list[dict[str, Any]]:
+    """Return the rows of one part ("findings": those with findings) that hold the words of a search."""
+    needle = search.strip().casefold()
+    return [
+        row
+        for row in rows
+        if (not part or row["part"] == part or (part == "findings" and row["findings"]))
+        and needle in f"{row['question']} {row['answer']} {row['source']} {row['raw']}".casefold()
+    ]
 
 
 def lengths(house: House) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """/api/adapters, /api/exports, /api/deployments and /api/snippets: what can be asked, handed over and called."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -54,8 +55,7 @@ def routes(house: House) -> APIRouter:
 
     @router.delete("/deployments/{name:path}")
     def undeploy(name: str) -> Response:
-        house.ledger.get(Deployment, name)
-        house.ledger.remove(Deployment, name)
+        undeployed(house, name)
         return JSONResponse({"id": name, "deleted": True})
 
     @router.get("/snippets")
@@ -129,6 +129,27 @@ def deployed(house: House, body: NewDeployment) -> Deployment:
     house.experts.find(body.model)
     made: Deployment = house.ledger.add(Deployment, name, model=body.model, sku={}, asked={})
     return made
+
+
+def undeployed(house: House, name: str) -> None:
+    """Take a deployment back; its model stays.
+
+    Raises:
+        NotFoundError: there is none of this name.
+    """
+    house.ledger.get(Deployment, name)
+    house.ledger.remove(Deployment, name)
+
+
+def two_models(names: Sequence[str], project: str, base: str) -> tuple[str, str]:
+    """Return which two models are worth looking at side by side: the advised one, and the base or the newest tuned.
+
+    Example:
+        >>> two_models(["pumps", "pumps:rag", "nano", "ft:nano:local:x:1"], "pumps", "nano")
+        ('pumps', 'ft:nano:local:x:1')
+    """
+    tuned = next((name for name in names if name.startswith("ft:")), base)
+    return (project if project in names else base), tuned
 
 
 def snippets(house: House, root: str, model: str, question: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ Pause, resume and cancel are those of /v1/fine_tuning/jobs; a training that the 
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from pericia import plan as planning
 from pericia.autotrain import Translation, read_autotrain
 from pericia.config import TrainConfig
 from pericia.errors import InputError, NotFoundError
+from pericia.examples import auto_epochs
 from pericia.foresee import METHODS
 from pericia.jobs import ENDED, Checkpoint, Event, Job, StepRecord
 from pericia.machine import look_at_machine
@@ -108,6 +109,7 @@ def foreseen(
     gpu_memory_gb: float | None,
     *,
     measure: bool = False,
+    num_tokens: int | None = None,
 ) -> planning.Plan:
     """Return the plan of a training; 0 and "" stand for the project's own model and longest row.
 
@@ -122,12 +124,19 @@ def foreseen(
         config.train.rank,
         gpu_memory_gb,
         measure,
+        num_tokens,
     )
 
 
 @lru_cache(maxsize=64)
 def _plan(
-    model: str, method: str, context: int, rank: int, gpu_memory_gb: float | None, measure: bool
+    model: str,
+    method: str,
+    context: int,
+    rank: int,
+    gpu_memory_gb: float | None,
+    measure: bool,
+    num_tokens: int | None,
 ) -> planning.Plan:
     if method not in METHODS:
         raise InputError(
@@ -140,7 +149,14 @@ def _plan(
         context_tokens=context,
         rank=rank,
         measure_time=measure,
+        num_tokens=num_tokens,
     )
+
+
+def epochs_of(house: House, num_examples: int) -> int:
+    """Return how often the examples are read by the project's settings."""
+    epochs = working(house).train.epochs
+    return auto_epochs(max(1, num_examples)) if epochs == "auto" else int(epochs)
 
 
 def about(house: House) -> dict[str, Any]:
@@ -343,8 +359,15 @@ def job_view(house: House, job_id: str) -> dict[str, Any]:
             for one in checkpoints
         ],
         "best": asdict(best) if best else None,
+        "overfits": _overfits(steps),
         "mark": _mark(told[0].id if told else "", steps[-1].step if steps else 0),
     }
+
+
+def _overfits(steps: Sequence[StepRecord]) -> bool:
+    """Return whether the last two validation losses are above the best by a tenth."""
+    losses = [step.valid_loss for step in steps if step.valid_loss is not None]
+    return len(losses) > 2 and min(losses[-2:]) > 1.1 * min(losses)
 
 
 def _valid_loss(step: StepRecord) -> float:

@@ -1,16 +1,75 @@
-"""Screen Playground."""
+"""Screen Playground and deploy: two answers side by side, and what other programs need to get them."""
 
-from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse
+from typing import Annotated, Any
 
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from pericia import exporters
+from pericia.errors import PericiaError
+from pericia.server import workbench_serve as bench
+from pericia.server.ui import frame
 from pericia.server.ui.frame import Frame
 
+Text = Annotated[str, Form()]
+CLIENTS = ("openai", "azure", "curl", "javascript")
 
-def routes(frame: Frame) -> APIRouter:
-    router = APIRouter()
 
-    @router.get("/playground")
+def routes(made: Frame) -> APIRouter:
+    router = APIRouter(prefix="/playground")
+    house = made.house
+
+    def show(request: Request, *, status: int = 200, **context: Any) -> HTMLResponse:
+        asked = request.query_params
+        served = house.experts.served()
+        chat = [one for one in served if one.kind != "embedder" and not one.alias_of]
+        names = [one.name for one in chat]
+        left, right = bench.two_models(names, house.config.name, house.config.model)
+        shared = {
+            "chat": chat,
+            "aliases": [one for one in served if one.alias_of],
+            "left": asked["left"] if asked.get("left") in names else left,
+            "right": asked["right"] if asked.get("right") in names else right,
+            "snippets": bench.snippets(house, str(request.base_url), asked.get("model", ""), ""),
+            "clients": CLIENTS,
+            "deployments": bench.deployments(house),
+            "adapters": bench.adapters(house),
+            "exports": bench.exports(house),
+            "formats": sorted(exporters.CHAINS),
+            "exporting": house.tasks.newest("export"),
+            "keyed": bool(request.headers.get("authorization")),
+            "address": str(request.base_url),
+            "said": asked.get("said", ""),
+        }
+        return made.page(
+            request, "playground.html", screen="playground", status=status, **{**shared, **context}
+        )
+
+    @router.get("")
     def playground(request: Request) -> HTMLResponse:
-        return frame.page(request, "playground.html", screen="playground")
+        return show(request)
+
+    @router.post("/deployments")
+    def deploy(request: Request, name: Text = "", model: Text = "") -> Response:
+        try:
+            bench.deployed(house, bench.NewDeployment(name=name, model=model))
+        except PericiaError as error:
+            values = {"name": name, "model": model}
+            return show(request, status=422, deploy_form=frame.Form.refused(values, error))
+        return RedirectResponse("/playground?said=deployed#deployments", 303)
+
+    @router.post("/deployments/remove")
+    def undeploy(request: Request, name: Text) -> Response:
+        bench.undeployed(house, name)
+        return RedirectResponse("/playground#deployments", 303)
+
+    @router.post("/exports")
+    def export(request: Request, adapter: Text = "", format: Text = "") -> Response:  # noqa: A002
+        try:
+            bench.begin_export(house, bench.ExportRequest(adapter=adapter or "–", format=format))
+        except PericiaError as error:
+            values = {"adapter": adapter, "format": format}
+            return show(request, status=422, export_form=frame.Form.refused(values, error))
+        return RedirectResponse("/playground#exports", 303)
 
     return router
