@@ -23,8 +23,8 @@ HEADS = {  # (layer, head)
     TAG: ((2, 1), (3, 2)),
     SOURCE: ((3, 0), (4, 0)),
 }
-ASKED = 3.0  # weight of a name or a label that is asked for: the others are many
-FIRST_WORD = 6.0  # weight of the look that decides what is copied
+ASKED = 1.5  # weight of a name or a label that is asked for: the others are many
+FIRST_WORD = 4.0  # weight of the look that decides what is copied
 NOWHERE = 0  # the first position of every text
 _CITED = re.compile(r" \[(\d+)\]$")
 
