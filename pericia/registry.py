@@ -6,13 +6,14 @@ One that was taken back is set aside by one rename as well: nothing lists or ser
 
 import json
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pericia.errors import ConflictError, ModelError, NotFoundError
+from pericia.errors import ConflictError, JobError, ModelError, NotFoundError
 from pericia.lookup import unknown_name
 from pericia.types import Adapter
 from pericia.workspace import sha256_of, write_json
@@ -103,6 +104,23 @@ def has_adapter(folder: Path, id_: str) -> bool:
             hint=f"Restore it: pericia models --restore {id_}; or change settings or data.",
         )
     return _is_whole(folder / id_)
+
+
+def wait_for(folder: Path, id_: str, timeout_s: float = 600.0) -> Adapter:
+    """Return an adapter that another process is about to record.
+
+    Raises:
+        JobError: it did not.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not _is_whole(folder / id_):
+        if time.monotonic() > deadline:
+            raise JobError(
+                f"The first process did not record the adapter '{id_}'.",
+                hint="Its messages say why; the same command goes on from the last checkpoint.",
+            )
+        time.sleep(0.2)
+    return _read(folder / id_)
 
 
 def lineage(folder: Path, id_: str) -> list[Adapter]:

@@ -9,8 +9,10 @@
 The same job (base, data, settings, prompts) finds its adapter again instead of training it again.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -66,15 +68,19 @@ def train(
         return registry.find_adapter(folder, id_)
     check_preparation(preparation, truncated_share=settings.truncated_share)
     training = registry.training_folder(folder, id_)
+    start = partial(
+        trainer.train,
+        preparation,
+        base,
+        settings,
+        training,
+        parent=Path(parent.path) if parent else None,
+    )
+    if os.environ.get("RANK", "0") != "0":  # under accelerate launch the first process writes
+        start()
+        return registry.wait_for(folder, id_)
     with lock(training.parent, f"training of {id_}"):
-        recorded = trainer.train(
-            preparation,
-            base,
-            settings,
-            training,
-            parent=Path(parent.path) if parent else None,
-            on_event=on_event,
-        )
+        recorded = start(on_event=on_event)
         manifest = {**describe(base, book, preparation, settings), **job, **recorded}
         return registry.record(folder, id_, kind, manifest)
 

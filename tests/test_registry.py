@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pericia import registry
-from pericia.errors import ConflictError, ModelError, NotFoundError
+from pericia.errors import ConflictError, JobError, ModelError, NotFoundError
 
 
 def trained(folder: Path, id_: str) -> None:
@@ -115,3 +115,10 @@ def test_an_adapter_is_taken_back_and_restored(tmp_path: Path) -> None:
     assert registry.restore(tmp_path, "b").id == "b"
     assert len(registry.adapters(tmp_path)) == 2
     assert registry.has_adapter(tmp_path, "b")
+
+
+def test_another_process_is_waited_for(tmp_path: Path) -> None:
+    listed(tmp_path, "a")
+    assert registry.wait_for(tmp_path, "a").id == "a"
+    with pytest.raises(JobError, match="did not record"):
+        registry.wait_for(tmp_path, "b", timeout_s=0.3)
