@@ -3,11 +3,11 @@
 Between the two stands the pre-flight, which looks at the prepared rows and layers and may refuse.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from pericia.config import TrainConfig
+from pericia.config import EmbedderTrainConfig, TrainConfig
 from pericia.lookup import load_object
 from pericia.types import Dataset, Preparation, RemoteModel, TrainEvent
 
@@ -85,4 +85,34 @@ REMOTE_TRAINERS = {
 def load_remote(name: str, base_url: str | None = None) -> RemoteTrainer:
     """Return the trainer of a name of `REMOTE_TRAINERS`; its key stands in the environment, as for OpenAI's client."""
     trainer: RemoteTrainer = load_object(REMOTE_TRAINERS, name, "remote trainer")(base_url)
+    return trainer
+
+
+class EmbedderTrainer(Protocol):
+    def train(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        validation: Sequence[tuple[str, str]],
+        base: str,
+        settings: EmbedderTrainConfig,
+        folder: Path,
+        *,
+        on_event: Callable[[TrainEvent], None] | None = None,
+    ) -> Mapping[str, object]:
+        """Write an embedder, trained on questions and passages, into `folder` and return what training recorded.
+
+        A run that was killed goes on from its last checkpoint.
+
+        Raises:
+            ModelError: the base cannot be loaded. InputError: dimensions that it does not have. JobError: it failed.
+        """
+        ...
+
+
+_EMBEDDER_TRAINER = {"local": "pericia.trainers.embedder:load"}
+
+
+def load_embedder_trainer() -> EmbedderTrainer:
+    """Return the trainer of embedders."""
+    trainer: EmbedderTrainer = load_object(_EMBEDDER_TRAINER, "local", "trainer", extra="train")()
     return trainer
