@@ -71,8 +71,8 @@ class VectorStore(Protocol):
 
 
 STORES = {
-    "lance": "pericia.stores.lance:LanceStore",
-    "postgresql": "pericia.stores.postgres:PostgresStore",
+    "lance": "pericia.stores.lance.store:LanceStore",
+    "postgresql": "pericia.stores.postgres.store:PostgresStore",
 }
 _SERVERS = frozenset({"postgresql"})  # named by the address of a database, not by the name alone
 

@@ -110,7 +110,7 @@ def test_ties_are_broken_by_chunk_id(store: VectorStore) -> None:
     assert [h.chunk.id for h in store.search_lexical(["same"], 30)] == ordered
 
 
-@pytest.mark.parametrize("num_commits", [1, 50])
+@pytest.mark.parametrize("num_commits", [1, 10, pytest.param(50, marks=pytest.mark.slow)])
 def test_lexical_scores_are_bm25_over_the_whole_store(store: VectorStore, num_commits: int) -> None:
     rng = random.Random(0)
     words = [f"w{i}" for i in range(30)] + ["a-113/b", "10.5", "ção", "x" * 150]
@@ -232,7 +232,7 @@ def test_a_dropped_index_is_gone_and_leaves_other_files_alone(
     assert open_store(where, tmp_path).count() == 0
 
 
-@pytest.mark.parametrize("num_rounds", [60, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num_rounds", [30, pytest.param(300, marks=pytest.mark.slow)])
 def test_churn_keeps_search_right(store: VectorStore, num_rounds: int) -> None:
     for i in range(num_rounds):
         name = f"d{i % 10}"

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pericia.stores.lance import LanceStore
+from pericia.stores.lance.store import LanceStore
 from pericia.types import Entry
 from tests.stores.entries import DIMENSIONS, entry, vector_of
 
@@ -12,7 +12,9 @@ def test_past_its_size_the_graph_index_is_built_and_finds_what_the_scan_finds(
     tmp_path: Path,
 ) -> None:
     store = LanceStore(tmp_path, "fake", DIMENSIONS, ann_rows=600)
-    entries: list[Entry] = [entry(f"d{i}", 0, f"word d{i}") for i in range(700)]
+    entries: list[Entry] = [
+        entry(f"d{i}", 0, f"word d{i}", ["few" if i % 100 == 0 else "many"]) for i in range(700)
+    ]
     store.replace({e.chunk.document_id: [e] for e in entries})
     assert not list(tmp_path.glob("*.ann.json"))
     assert store.optimize() == ""
@@ -21,6 +23,11 @@ def test_past_its_size_the_graph_index_is_built_and_finds_what_the_scan_finds(
     nearest = sorted(entries, key=lambda e: -float(e.vector @ vector))[:10]
     found = [h.chunk.id for h in store.search_dense(vector, 10)]
     assert len(set(found) & {e.chunk.id for e in nearest}) >= 9
+    few = sorted(
+        (e for e in entries if e.chunk.groups == ("few",)), key=lambda e: -float(e.vector @ vector)
+    )
+    hits = store.search_dense(vector, 10, ["few"])
+    assert [h.chunk.id for h in hits] == [e.chunk.id for e in few]
     fresh = entry("fresh", 0, "fresh")
     store.replace({fresh.chunk.document_id: [fresh]})
     assert store.search_dense(fresh.vector, 1)[0].chunk == fresh.chunk

@@ -6,7 +6,8 @@ import psycopg
 import pytest
 
 from pericia.errors import ConfigError, StoreError
-from pericia.stores.postgres import PostgresStore
+from pericia.stores.postgres import store as postgres
+from pericia.stores.postgres.store import PostgresStore
 from pericia.types import Entry
 from tests.stores.entries import DIMENSIONS, entry, vector_of
 
@@ -57,7 +58,7 @@ def test_a_failing_compaction_is_said_and_searching_goes_on(
     def fail(*_: object) -> None:
         raise psycopg.errors.DiskFull("could not extend file: no space left on device")
 
-    monkeypatch.setattr(store, "_build_ann", fail)
+    monkeypatch.setattr(postgres, "build_graph", fail)
     assert "no space left" in store.optimize()
     assert store.search_dense(one.vector, 1)[0].chunk == one.chunk
 

@@ -1,7 +1,6 @@
-"""LanceDB, embedded: one table on disk for each embedder, with vectors and full text beside each other.
+"""The store: a document is replaced in one commit, and nothing compacts by itself.
 
-What is done here and why stands in the project's design notes as twelve rules; each has a test in
-`tests/stores/`. The two that shape the code: a document is replaced in one commit, and nothing compacts by itself.
+What is done here and why stands in the project's design notes as twelve rules; each has a test in `tests/stores/`.
 """
 
 import json
@@ -12,19 +11,18 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
 from hashlib import sha256
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import lancedb
 import numpy as np
-import pyarrow as pa
 from lancedb.index import FTS, HnswSq
 from lancedb.query import MatchQuery
 from numpy.typing import NDArray
 
 from pericia.errors import ConflictError, PericiaError
-from pericia.stored import chunk_from_json, chunk_to_json, stored_token
+from pericia.stored import chunk_from_json, stored_token
+from pericia.stores.lance.rows import BATCH_ROWS, filtered, hits_of, quoted, reader, schema_of
 from pericia.types import Chunk, Entry, Hit
 from pericia.workspace import lock, write_json
 
@@ -37,7 +35,7 @@ _SEARCHES = (
     (1, 20, 1000),
 )  # nprobes, refine_factor, ef: tried in this order
 _TRIES = 8
-_BATCH_ROWS = 1000
+_MARGIN = 20  # more rows than asked for, so that ties at the end are broken by id and not by chance
 
 T = TypeVar("T")
 
@@ -55,7 +53,7 @@ class LanceStore:
         self._ann_rows = ann_rows
         self._name = f"chunks_{sha256(embedder_name.encode()).hexdigest()[:16]}"
         self._database = lancedb.connect(folder, read_consistency_interval=timedelta(0))
-        schema = _schema(embedder_name, num_dimensions)
+        schema = schema_of(embedder_name, num_dimensions)
         try:
             self._table = self._database.create_table(self._name, schema=schema, exist_ok=True)
         except ValueError:  # it is there with other columns: `_check_owner` says whose
@@ -68,7 +66,7 @@ class LanceStore:
         """See `VectorStore.replace`."""
         if not entries_by_document:
             return
-        documents = f"document_id IN ({', '.join(map(_quoted, entries_by_document))})"
+        documents = f"document_id IN ({', '.join(map(quoted, entries_by_document))})"
         if not any(True for entries in entries_by_document.values() for _ in entries):
             self._retry(lambda: self._table.delete(documents))
             return
@@ -81,7 +79,7 @@ class LanceStore:
                 .when_not_matched_insert_all()
                 .when_not_matched_by_source_delete(documents)
                 .use_index(False)
-                .execute(_reader(entries_by_document, self._table.schema))
+                .execute(reader(entries_by_document, self._table.schema))
             )
         )
 
@@ -99,8 +97,8 @@ class LanceStore:
                 hint="Ask with the embedder that the index was made with.",
             )
         query = self._dense_query(vector, k + _MARGIN, self._ann_settings())
-        found = _filtered(query, groups, documents).select(["chunk", "_distance"])
-        return _hits(found.to_arrow(), lambda row: 1.0 - row["_distance"], k)
+        found = filtered(query, groups, documents).select(["chunk", "_distance"])
+        return hits_of(found.to_arrow(), lambda row: 1.0 - row["_distance"], k)
 
     def search_lexical(
         self,
@@ -114,23 +112,23 @@ class LanceStore:
             return []
         match = _match(" ".join(dict.fromkeys(map(stored_token, tokens))), "tokens")
         query = self._table.search(match, query_type="fts", fts_columns="tokens")
-        filtered = _filtered(query, groups, documents)
-        found = filtered.select(["chunk", "_score"]).limit(k + _MARGIN)
-        return _hits(found.to_arrow(), lambda row: float(row["_score"]), k)
+        query = filtered(query, groups, documents)
+        found = query.select(["chunk", "_score"]).limit(k + _MARGIN)
+        return hits_of(found.to_arrow(), lambda row: float(row["_score"]), k)
 
     def chunks(self, document_id: str | None = None) -> list[Chunk]:
         """See `VectorStore.chunks`."""
         query = self._table.search().select(["chunk"])
         if document_id is not None:
-            query = query.where(f"document_id = {_quoted(document_id)}")
+            query = query.where(f"document_id = {quoted(document_id)}")
         chunks = [chunk_from_json(row["chunk"]) for row in query.to_arrow().to_pylist()]
         return sorted(chunks, key=lambda chunk: (chunk.document_id, chunk.start, chunk.id))
 
     def vectors(self, chunk_ids: Collection[str]) -> dict[str, NDArray[np.float32]]:
         """See `VectorStore.vectors`."""
         ids, vectors = list(chunk_ids), {}
-        for start in range(0, len(ids), _BATCH_ROWS):
-            wanted = f"id IN ({', '.join(map(_quoted, ids[start : start + _BATCH_ROWS]))})"
+        for start in range(0, len(ids), BATCH_ROWS):
+            wanted = f"id IN ({', '.join(map(quoted, ids[start : start + BATCH_ROWS]))})"
             found = self._table.search().select(["id", "vector"]).where(wanted).to_arrow()
             for row in found.to_pylist():
                 vectors[row["id"]] = np.asarray(row["vector"], dtype=np.float32)
@@ -270,80 +268,9 @@ class LanceStore:
         raise AssertionError("unreachable")
 
 
-_MARGIN = 20  # more rows than asked for, so that ties at the end are broken by id and not by chance
-
-
 def _match(words: str, column: str) -> Any:
     query: Any = MatchQuery  # its defaults are unknown to the type checker
     return query(words, column)
-
-
-def _schema(embedder_name: str, num_dimensions: int) -> pa.Schema:
-    """Return the columns. Text has 64-bit offsets: a compaction of over 2 GiB would overflow 32 bits."""
-    text = pa.large_string()
-    return pa.schema(
-        [
-            pa.field("id", text),
-            pa.field("document_id", text),
-            pa.field("groups", pa.list_(text)),
-            pa.field("tokens", text),
-            pa.field("chunk", text),
-            pa.field("vector", pa.list_(pa.float32(), num_dimensions)),
-        ],
-        metadata={"embedder": embedder_name, "num_dimensions": str(num_dimensions)},
-    )
-
-
-def _reader(
-    entries_by_document: Mapping[str, Iterable[Entry]], schema: pa.Schema
-) -> pa.RecordBatchReader:
-    """Return the entries as a stream of batches, so that they are not all in memory at once."""
-    entries = chain.from_iterable(entries_by_document.values())
-    batches = (
-        pa.RecordBatch.from_pylist([first, *map(_row, islice(entries, _BATCH_ROWS - 1))], schema)
-        for first in map(_row, entries)
-    )
-    return pa.RecordBatchReader.from_batches(schema, batches)
-
-
-def _row(entry: Entry) -> dict[str, Any]:
-    chunk = entry.chunk
-    return {
-        "id": chunk.id,
-        "document_id": chunk.document_id,
-        "groups": [_group_key(group) for group in chunk.groups],
-        "tokens": " ".join(map(stored_token, entry.tokens.split(" "))),
-        "chunk": chunk_to_json(chunk),
-        "vector": entry.vector,
-    }
-
-
-def _hits(found: pa.Table, score: Callable[[Mapping[str, Any]], float], k: int) -> list[Hit]:
-    hits = [Hit(chunk_from_json(row["chunk"]), score(row)) for row in found.to_pylist()]
-    return sorted(hits, key=lambda hit: (-hit.score, hit.chunk.id))[:k]
-
-
-def _filtered(query: Any, groups: Sequence[str] | None, documents: Collection[str] | None) -> Any:
-    """Return the query limited to what may be ranked: one filter, applied before ranking."""
-    conditions = []
-    if groups is not None:
-        public = "array_length(`groups`) = 0"
-        keys = ", ".join(f"'{_group_key(group)}'" for group in groups)
-        conditions.append(f"({public} OR array_has_any(`groups`, [{keys}]))" if keys else public)
-    if documents is not None:
-        ids = ", ".join(map(_quoted, sorted(documents)))
-        conditions.append(f"document_id IN ({ids})" if ids else "false")
-    return query.where(" AND ".join(conditions), prefilter=True) if conditions else query
-
-
-def _group_key(group: str) -> str:
-    """Return the hash that stands for a group in filters, where a name would need quoting."""
-    return sha256(group.encode()).hexdigest()[:16]
-
-
-def _quoted(key: str) -> str:
-    assert key.isalnum(), key  # our own hashes, never file names
-    return f"'{key}'"
 
 
 @cache
