@@ -43,11 +43,12 @@ from pericia.server import (
 from pericia.server import models as model_routes
 from pericia.server.attachments import Attachments
 from pericia.server.envelope import Envelope, RequestLog
-from pericia.server.experts import ArmRoom, Experts
+from pericia.server.experts import Experts
 from pericia.server.gate import Gate
 from pericia.server.house import House
 from pericia.server.metrics import CONTENT_TYPE_LATEST, Meter
 from pericia.server.rooms import Industry
+from pericia.server.served import ArmRoom
 from pericia.server.tasks import Tasks
 from pericia.server.training import Training, start_worker
 from pericia.server.turns import CallerGoneError, Turns

@@ -103,11 +103,14 @@ class Attachments:
 
     def _look_after(self) -> None:
         while not self._closing.wait(self._every_s):
-            waiting = self._ledger.all(AttachedFile, status="in_progress")
-            for attached in reversed(waiting):
-                if self._closing.is_set():
-                    return
-                self._attach(attached)
+            try:
+                waiting = self._ledger.all(AttachedFile, status="in_progress")
+                for attached in reversed(waiting):
+                    if self._closing.is_set():
+                        return
+                    self._attach(attached)
+            except Exception:  # one bad moment, of the database say, must not end the watch
+                log.exception("reading attached files")
 
     def _attach(self, attached: AttachedFile) -> None:
         """Read a file into its store; afterwards it is completed or failed, with the reason."""
@@ -198,6 +201,7 @@ def search(
             embedder=library.embedder,
             settings=library.settings.model_copy(update={"top_k": max_results}),
             language=question_language(question, library),
+            groups=library.groups,
             documents=documents,
         )
     kept = [passage for passage in found if score(passage) >= min_score]

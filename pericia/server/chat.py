@@ -10,10 +10,10 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from pericia.errors import PericiaError
 from pericia.server.chat_schemas import ChatRequest, CompletionRequest
-from pericia.server.experts import Decoding, Served
 from pericia.server.house import House
 from pericia.server.replies import ChatReply, Reply, TextReply, usage_body
 from pericia.server.schemas import refuse_unserved
+from pericia.server.served import Decoding, Served
 from pericia.server.tools import call_schema, callable_functions, with_tools
 from pericia.server.turns import CallerGoneError, OnText
 from pericia.server.wire import (

@@ -5,15 +5,12 @@ An arm answers as it was measured: the same prompt, passages, examples and adapt
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
-from pericia.answer import Library
 from pericia.config import ARM_NAMES, Config
-from pericia.errors import NotFoundError
 from pericia.jobs import Deployment, Ledger
 from pericia.models import Model
 from pericia.server.generating import generate
@@ -23,88 +20,10 @@ from pericia.server.names import (
     is_chat_alias,
     tuned_models,
 )
+from pericia.server.served import ArmRoom, Asked, Decoding, Served
 from pericia.server.turns import CutAtStops, OnText
 from pericia.server.wire import RequestError
-from pericia.types import Answer, Generation, Message, Prompt, Sampling, Usage
-from pericia.workspace import sha256_of
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """What a name stands for. `alias_of` is set where the name is OpenAI's and the model is ours."""
-
-    name: str
-    kind: Literal["base", "tuned", "arm", "embedder"]
-    base: str
-    created: float
-    arm: str = ""
-    adapter: Path | None = None
-    alias_of: str = ""
-    state: str = ""  # of what an arm answers from, as a hash
-
-    @property
-    def fingerprint(self) -> str:
-        """Change whenever the same question may get another answer."""
-        parts = [self.kind, self.base, self.arm, str(self.adapter), self.state]
-        return f"fp_{sha256_of(parts)[:12]}"
-
-
-@dataclass(frozen=True, slots=True)
-class Decoding:
-    """How to decode. `max_new_tokens` None: as many as fit, or for an arm as many as were measured.
-
-    `sampling` None: the likeliest token each time, as in every measurement.
-    """
-
-    max_new_tokens: int | None = None
-    stops: tuple[str, ...] = ()
-    sampling: Sampling | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What an arm sends to the model, and how its reply becomes a cited answer.
-
-    `refusal` is set where the passages cannot hold an answer, so that the model is not asked at all.
-    """
-
-    prompt: Prompt
-    adapter: Path | None
-    max_new_tokens: int
-    cite: Callable[[Generation], Answer]
-    refusal: Answer | None = None
-
-
-class ArmRoom:
-    """The arms of one industry. The server's own is `rooms.Industry`; this one has none and says so."""
-
-    def arms(self) -> tuple[str, ...]:
-        """Return the arms that can be asked now."""
-        return ()
-
-    def recommended(self) -> str:
-        """Return the arm that answers when only the industry is named."""
-        return "prompt"
-
-    def library(self) -> Library:
-        """Return the industry's index.
-
-        Raises:
-            NotFoundError: nothing is indexed.
-        """
-        raise NotFoundError("No documents are indexed yet.", hint="Run: pericia add PATH")
-
-    def state(self, arm: str) -> str:
-        """Return a hash of all that the arm answers from: index, examples, settings, adapter."""
-        return ""
-
-    def ask(self, arm: str, question: str, instruction: str, model: Model) -> Asked:
-        """Return what the arm sends; `instruction` "" means the configured one.
-
-        Raises:
-            NotFoundError: the arm cannot answer here.
-        """
-        raise NotFoundError(f"The arm '{arm}' cannot answer here.", hint="Run: pericia run")
+from pericia.types import Answer, Generation, Message, Prompt, Usage
 
 
 class Experts:
@@ -149,26 +68,34 @@ class Experts:
 
     def served(self) -> list[Served]:
         """Return every model in the order in which a list shows them: industry, arms, base, tuned, aliases."""
+        return [*self._arms(), *self._fixed(), *self._tuned(), *self._aliases()]
+
+    def _arms(self) -> Iterator[Served]:
         name, base, born = self._config.name, self.base, self._started
         advised, state = self._room.recommended(), self._room.state
-        found = [Served(name, "arm", base, born, arm=advised, state=state(advised))]
+        yield Served(name, "arm", base, born, arm=advised, state=state(advised))
         for arm in self._room.arms():
-            found.append(Served(f"{name}:{arm}", "arm", base, born, arm=arm, state=state(arm)))
-        found.append(Served(base, "base", base, born))
-        found.append(Served(self._config.embedder, "embedder", self._config.embedder, born))
-        for tuned in tuned_models(self._ledger).values():
-            found.append(
-                Served(tuned.name, "tuned", tuned.job.base, tuned.created, adapter=tuned.folder)
-            )
+            yield Served(f"{name}:{arm}", "arm", base, born, arm=arm, state=state(arm))
+
+    def _fixed(self) -> Iterator[Served]:
+        embedder = self._config.embedder
+        yield Served(self.base, "base", self.base, self._started)
+        yield Served(embedder, "embedder", embedder, self._started)
+
+    def _tuned(self) -> Iterator[Served]:
+        for one in tuned_models(self._ledger).values():
+            yield Served(one.name, "tuned", one.job.base, one.created, adapter=one.folder)
         for lent, adapter in list(self._lent.items()):
-            found.append(Served(lent, "tuned", base, born, adapter=adapter))
-        if self._config.serve.aliases:
-            found += [Served(a, "base", base, born, alias_of=base) for a in CHAT_ALIASES_SHOWN]
-            embedder = self._config.embedder
-            found += [
-                Served(a, "embedder", embedder, born, alias_of=embedder) for a in EMBEDDING_ALIASES
-            ]
-        return found
+            yield Served(lent, "tuned", self.base, self._started, adapter=adapter)
+
+    def _aliases(self) -> Iterator[Served]:
+        if not self._config.serve.aliases:
+            return
+        base, embedder, born = self.base, self._config.embedder, self._started
+        for alias in CHAT_ALIASES_SHOWN:
+            yield Served(alias, "base", base, born, alias_of=base)
+        for alias in EMBEDDING_ALIASES:
+            yield Served(alias, "embedder", embedder, born, alias_of=embedder)
 
     def find(self, name: str, *, in_deployments: bool = False) -> Served:
         """Return what a name stands for; with `in_deployments` the names of deployments count too, and first.
@@ -180,13 +107,17 @@ class Experts:
             deployments = {d.id: d for d in self._ledger.all(Deployment)}
             if name in deployments:
                 return replace(self.find(deployments[name].model), name=name)
-        served = self.served()
-        for one in served:
-            if one.name == name:
-                return one
+        # the industry's own names come first; others need not look at its index and its runs
+        is_own = name.partition(":")[0] == self._config.name
+        parts = (self._arms,) if is_own else ()
+        for part in (*parts, self._fixed, self._aliases, self._tuned):
+            for one in part():
+                if one.name == name:
+                    return one
         if self._config.serve.aliases and is_chat_alias(name):
             return Served(name, "base", self.base, self._started, alias_of=self.base)
-        shown = ", ".join(one.name for one in served if not one.alias_of and one.kind != "embedder")
+        known = [one for one in self.served() if not one.alias_of and one.kind != "embedder"]
+        shown = ", ".join(one.name for one in known)
         arm = name.removeprefix(f"{self._config.name}:")
         hint = f"Served here: {shown}."
         if arm in ARM_NAMES:

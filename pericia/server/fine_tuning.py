@@ -9,10 +9,10 @@ from fastapi.responses import JSONResponse, Response
 
 from pericia.errors import NotFoundError
 from pericia.jobs import ENDED, Checkpoint, Event, Job, Level, Status, StoredFile, new_id
-from pericia.server.experts import Served
 from pericia.server.house import House
 from pericia.server.job_shapes import HYPERPARAMETERS, checkpoint_shape, event_shape, shape
 from pericia.server.schemas import Hyperparameters, JobRequest
+from pericia.server.served import Served
 from pericia.server.training import copy_files
 from pericia.server.wire import Dialect, RequestError, dialect_of, page
 

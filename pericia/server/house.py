@@ -7,7 +7,8 @@ from pericia.config import Config
 from pericia.embedders import Embedder
 from pericia.jobs import Ledger
 from pericia.server.attachments import Attachments
-from pericia.server.experts import ArmRoom, Experts
+from pericia.server.experts import Experts
+from pericia.server.served import ArmRoom
 from pericia.server.tasks import Tasks
 from pericia.server.turns import Turns
 from pericia.workspace import Workspace

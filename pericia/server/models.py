@@ -7,9 +7,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from pericia.jobs import Checkpoint, Deployment, Job
-from pericia.server.experts import Served
 from pericia.server.house import House
 from pericia.server.names import tuned_models
+from pericia.server.served import Served
 from pericia.server.wire import RequestError
 
 

@@ -9,9 +9,9 @@ from pericia.context import fit_context
 from pericia.models import Model
 from pericia.prompts import REFUSAL, open_book_prompt
 from pericia.server.attachments import search
-from pericia.server.experts import Asked, Served
 from pericia.server.house import House
 from pericia.server.open_stores import open_stores
+from pericia.server.served import Asked, Served
 from pericia.server.store_schemas import FileSearch
 from pericia.types import Answer, Context, Generation
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from pericia.server.chat_schemas import Function
 from pericia.server.citing import annotations
-from pericia.server.experts import Served
+from pericia.server.served import Served
 from pericia.server.tools import calls_shape, may_become_call, read_calls
 from pericia.types import Answer, TokenLogprob
 
