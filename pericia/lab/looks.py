@@ -2,8 +2,9 @@
 
 The generator knows what every answer is copied from, so attention need not be found by trial. The end of a name in a
 passage looks back at the question if it is asked for (NAME), the end of a label likewise (LABEL), and at the start of
-the text if it is not; each word of a value looks at the name that it belongs to (OWNER) and at its label (TAG);
-each word of an answer looks at the place that it is copied from, and a refusal at the start of the text (SOURCE).
+the text if it is not; each word of a value looks at the name that it belongs to (OWNER), at its label (TAG)
+and at the number of its passage (MARK); each word of an answer looks at the place that it is copied from, a citation at
+the value that knows its number, and what is copied from nowhere at the start of the text (SOURCE).
 Each kind is shown to a head of two layers that follow one another, because what one misses the next can mend.
 """
 
@@ -15,17 +16,19 @@ from dataclasses import dataclass
 from pericia.lab.episodes import Episode, Stated
 from pericia.prompts import REFUSAL
 
-NAME, LABEL, OWNER, TAG, SOURCE = range(5)
+NAME, LABEL, OWNER, TAG, MARK, SOURCE = range(6)
 HEADS = {  # (layer, head)
     NAME: ((1, 0), (2, 2)),
     LABEL: ((1, 1), (2, 3)),
     OWNER: ((2, 0), (3, 1)),
     TAG: ((2, 1), (3, 2)),
+    MARK: ((2, 4), (3, 3)),
     SOURCE: ((3, 0), (4, 0)),
 }
 ASKED = 1.5  # weight of a name or a label that is asked for: the others are many
 FIRST_WORD = 4.0  # weight of the look that decides what is copied
 NOWHERE = 0  # the first position of every text
+_HEAD = re.compile(r"\n\n\[(\d+)\] ")
 _CITED = re.compile(r" \[(\d+)\]$")
 
 
@@ -60,9 +63,11 @@ def looks_of(episode: Episode, pieces: Sequence[Piece]) -> list[Look]:
     """Return the looks of an episode with passages or with solved examples; `pieces` are its messages in order."""
     if episode.skill == "follow":
         return [look for turn in range(4, len(pieces), 2) for look in _copies(pieces[: turn + 1])]
-    if not episode.facts:
-        return []
     user = pieces[1]
+    if not _HEAD.search(
+        user.text
+    ):  # closed book: nothing to look at, so the reading heads stay out of it
+        return [Look(SOURCE, piece.first - 1 + len("\n"), (NOWHERE,)) for piece in pieces[2::2]]
     spans = _passages(user.text)
     looks = _names(episode, user, spans)
     for fact in episode.facts:
@@ -74,7 +79,7 @@ def looks_of(episode: Episode, pieces: Sequence[Piece]) -> list[Look]:
 
 def _passages(text: str) -> dict[int, tuple[int, int]]:
     """Return where the text of each numbered passage begins and ends."""
-    heads = [*re.finditer(r"\n\n\[(\d+)\] ", text)]
+    heads = [*_HEAD.finditer(text)]
     ends = [head.start() for head in heads[1:]] + [text.rfind("\n\nQuestion: ")]
     return {int(head[1]): (head.end(), end) for head, end in zip(heads, ends, strict=True)}
 
@@ -104,6 +109,8 @@ def _statement(
     if len(places) != 1:
         return
     words = user.tokens(places[0], places[0] + len(fact.value))
+    mark = (user.token(user.text.rindex("[", 0, begin) + 1),)
+    yield from (Look(MARK, word, mark) for word in words)
     owner = user.text.rfind(fact.name, begin, places[0])
     if owner >= 0:
         end_of_name = (user.token(owner + len(fact.name) - 1),)
@@ -141,12 +148,15 @@ def _sources(answer: Piece, user: Piece, spans: dict[int, tuple[int, int]]) -> I
         return
     begin, end = spans[int(cited[1])]
     places = _places(user.text, answer.text[start : cited.start()], begin, end)
-    for token in answer.tokens(start, cited.start()) if places else ():
+    if not places:
+        return
+    for token in answer.tokens(start, cited.start()):
         letter = max(start, answer.starts[token - answer.first]) - start
         weight = FIRST_WORD if letter == 0 else 1.0
         yield Look(SOURCE, token - 1, tuple(user.token(p + letter) for p in places), weight)
-    mark = user.text.rindex("[", 0, begin) + 1
-    yield Look(SOURCE, answer.token(cited.start(1)) - 1, (user.token(mark),))
+    size = cited.start() - start
+    value = {token for place in places for token in user.tokens(place, place + size)}
+    yield Look(SOURCE, answer.token(cited.start(1)) - 1, tuple(sorted(value)), FIRST_WORD)
 
 
 def _copies(pieces: Sequence[Piece]) -> Iterator[Look]:
