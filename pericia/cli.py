@@ -27,6 +27,7 @@ from pericia.terminal import (
     check_lines,
     comparison_lines,
     embedder_lines,
+    made_lines,
     notes,
     painted,
     remote_lines,
@@ -144,6 +145,19 @@ def add(
     verify: Annotated[
         bool, typer.Option("--verify", help="Prove that files, chunks, vectors and words agree.")
     ] = False,
+    examples_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--make-examples", help="Write examples to learn from, made of the documents."
+        ),
+    ] = None,
+    most: Annotated[int, typer.Option(help="So many examples at most.")] = 200,
+    writer: Annotated[
+        str | None, typer.Option(help="A model that writes them; by default forms do.")
+    ] = None,
+    with_passages: Annotated[
+        bool, typer.Option(help="Whole prompts, with passages that answer and others.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make documents searchable; only what changed is read again.
@@ -185,6 +199,14 @@ def add(
             on_event=lambda e: shown.show(e.stage, e.message, e.done, e.total),
         )
     report = replace(report, skipped=(*unread, *report.skipped))
+    if examples_to is not None:
+        from pericia import tune_examples as drafting
+
+        made = drafting.write_examples(
+            examples_to, config, workspace, most, writer, with_passages=with_passages
+        )
+        show(as_json, asdict(report) | {"examples": made}, [*sync_lines(report), *made_lines(made)])
+        return
     show(as_json, asdict(report), sync_lines(report))
 
 

@@ -19,7 +19,9 @@ from pericia.workspace import Workspace
 
 _MESSAGE_KEYS = frozenset({"role", "content", "name", "weight", "tool_calls", "tool_call_id"})
 _MESSAGE_KEYS_OLD = frozenset({"function_call", "refusal"})
-_EXAMPLE_KEYS = frozenset({"messages", "source", "id", "tools", "parallel_tool_calls", "rejected"})
+_EXAMPLE_KEYS = frozenset(
+    {"messages", "source", "id", "tools", "parallel_tool_calls", "rejected", "place"}
+)
 _EXAMPLE_KEYS_OLD = frozenset({"functions"})
 _ROLES = ("system", "user", "assistant", "tool")
 _HINTS = {

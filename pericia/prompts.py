@@ -31,6 +31,11 @@ JUDGE = (
     "RIGHT or WRONG."
 )
 
+WRITE_EXAMPLE = (
+    "Write one question that a reader of this passage could ask, and its answer. The question must be clear without the "
+    "passage. The answer is a few words, copied from the passage. Write two lines:\nQuestion: …\nAnswer: …"
+)
+
 _REFUSALS = re.compile(
     r"^\W*(i (do not|don['’]t) know|no lo s[eé]|n[aã]o sei|не знам)\b", re.IGNORECASE
 )
@@ -82,6 +87,12 @@ def open_book_question(question: str, passage_texts: Sequence[str]) -> str:
     """
     numbered = [f"[{number}] {text}" for number, text in enumerate(passage_texts, start=1)]
     return "\n\n".join([f"Question: {question}", *numbered, f"Question: {question}"])
+
+
+def example_request(passage: str) -> Prompt:
+    """Return the prompt that asks a model for a question and its answer from a passage."""
+    messages = (Message("system", WRITE_EXAMPLE), Message("user", passage))
+    return Prompt(messages, passage)
 
 
 def judge_messages(question: str, references: Sequence[str], answer: str) -> tuple[Message, ...]:

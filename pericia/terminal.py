@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -319,6 +319,15 @@ def embedder_lines(made: "TunedEmbedder") -> Iterator[str]:
         figures = f"MRR {value.mrr:.3f}, first place {value.hit_at_1:.3f}"
         yield f"  {name:6}  {figures} on {value.num_questions} held-out questions"
     yield f"To use it, set embedder: {escape(made.path)} and run: pericia add"
+
+
+def made_lines(made: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what examples were made of the documents, and what was left out."""
+    yield f"[bold]{made['num_made']} examples[/] in {escape(made['path'])}, {made['num_refusals']} of them decline"
+    for reason, count in made["left_out"].items():
+        if count:
+            yield f"  {count} left out: {escape(reason)}"
+    yield "Read some of them before you train: pericia check " + escape(made["path"])
 
 
 def report_blocks(report: Report, html: Path) -> Iterator[Any]:
