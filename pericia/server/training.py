@@ -121,6 +121,7 @@ def resolve(job: Job, num_examples: int, settings: TrainConfig) -> dict[str, Any
         "batch_size": batch_size,
         "learning_rate": rate,
         "seed": job.seed,
+        "patience": 0,  # as many epochs as the API was asked for
         "objective": "dpo" if job.method == "dpo" else "sft",
         "dpo_beta": beta,
     }
