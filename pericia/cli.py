@@ -35,6 +35,7 @@ from pericia.terminal import (
     screen,
     show,
     sync_lines,
+    trained_lines,
     tuned_lines,
 )
 from pericia.workspace import Workspace, write_atomic
@@ -379,8 +380,7 @@ def train(
             show(as_json, asdict(made), remote_lines(made))
             return
         trained = train_all(config, workspace, shown.show_event)
-    lines = [f"[bold]{a.id}[/]  {a.kind} of {escape(a.base)}\n  {escape(a.path)}" for a in trained]
-    show(as_json, {"adapters": [asdict(adapter) for adapter in trained]}, lines)
+    show(as_json, {"adapters": [asdict(a) for a in trained]}, trained_lines(trained))
 
 
 @app.command()

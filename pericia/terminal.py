@@ -357,6 +357,21 @@ def adapter_lines(adapters: Sequence[Adapter]) -> Iterator[str]:
         yield f"{one.id}  [dim]{one.kind} of {escape(one.base)}{after}[/]"
 
 
+def trained_lines(adapters: Sequence[Adapter]) -> Iterator[str]:
+    """Yield each adapter with where it lies, how fast it was trained, and the memory as foreseen and as measured."""
+    for one in adapters:
+        yield f"[bold]{one.id}[/]  {one.kind} of {escape(one.base)}"
+        yield f"  {escape(one.path)}"
+        speed, best = one.manifest.get("tokens_per_s"), one.manifest.get("best_step")
+        foreseen = one.manifest.get("foreseen_memory_bytes")
+        peak = one.manifest.get("peak_memory_bytes")
+        if isinstance(foreseen, int) and isinstance(peak, int):
+            yield (
+                f"  [dim]{speed} tokens/s, best at step {best}; memory foreseen {foreseen / 1e9:.2f} GB, "
+                f"measured {peak / 1e9:.2f} GB[/]"
+            )
+
+
 def comparison_lines(found: Comparison) -> Iterator[str]:
     """Yield what differs between two adapters."""
     yield f"[bold]{found.one}[/] and [bold]{found.other}[/]"
