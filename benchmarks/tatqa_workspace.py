@@ -1,6 +1,6 @@
 """Write TAT-QA dev as a Pericia workspace: a report page for each table with its text, and its questions.
 
-    python benchmarks/tatqa_workspace.py ../shared/data/tatqa_dev FOLDER
+    python -m benchmarks.tatqa_workspace ../shared/data/tatqa_dev FOLDER
 
 Every second page (by order) is for development: its questions become examples, from which pericia chooses how to
 search; the questions of the other pages are held out. All pages are documents.
@@ -72,7 +72,9 @@ def name_of(number: int) -> str:
 
 def page(item: dict[str, Any]) -> str:
     """Return a table and its paragraphs as a page of HTML, without a title: the set has none."""
-    return "\n".join(["<html><body>", *table(item["table"]["table"]), *text(item), "</body></html>"])
+    return "\n".join(
+        ["<html><body>", *table(item["table"]["table"]), *text(item), "</body></html>"]
+    )
 
 
 def table(rows: list[list[str]]) -> Iterator[str]:

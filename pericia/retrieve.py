@@ -21,6 +21,8 @@ Legs = Literal["hybrid", "dense", "lexical"]
 
 # The default first: it wins where the questions do not tell.
 DENSE_WEIGHTS = (0.2, 0.1, 0.3, 0.5, 0.7, 0.0, 1.0)
+ENOUGH_QUESTIONS = 50
+SMALLEST_GAIN = 0.01  # of the mean reciprocal rank; less is chance, and a second leg costs time
 EXPANDED_DOCUMENTS = 3  # found whole, by no passage: their best passages are looked for
 _DEPTH = 4  # so many for each
 
@@ -143,8 +145,8 @@ def choose_legs(
 ) -> LegScores:
     """Return the best way to search for questions labelled with the sources that answer them.
 
-    It is never worse on them than one leg alone, as a leg alone is among `DENSE_WEIGHTS`; without questions it is
-    the first of these.
+    It is never worse on them than one leg alone. Where enough questions show that both legs together gain nothing worth
+    it, the better leg searches alone; without questions it is the first of `DENSE_WEIGHTS`.
     """
     ranks = dict.fromkeys(DENSE_WEIGHTS, 0.0)
     both = settings.model_copy(update={"legs": "hybrid"})
@@ -155,6 +157,9 @@ def choose_legs(
             places = [i for i, p in enumerate(passages, start=1) if p.chunk.source in sources]
             ranks[weight] += 1 / places[0] / len(labelled) if places else 0.0
     chosen = max(ranks, key=lambda weight: ranks[weight])  # the first of equals
+    alone = max((0.0, 1.0), key=lambda weight: ranks[weight])
+    if len(labelled) >= ENOUGH_QUESTIONS and ranks[chosen] - ranks[alone] < SMALLEST_GAIN:
+        chosen = alone
     legs: Legs = "lexical" if chosen == 0 else "dense" if chosen == 1 else "hybrid"
     return LegScores(legs, chosen, ranks, len(labelled))
 
