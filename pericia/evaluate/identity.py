@@ -102,6 +102,7 @@ def facts_of_adapter(adapter: Adapter) -> dict[str, object]:
     kept = (
         "train_s",
         "peak_memory_bytes",
+        "foreseen_memory_bytes",
         "num_train",
         "num_validation",
         "num_too_long",

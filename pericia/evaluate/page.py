@@ -145,7 +145,8 @@ def describe_arm(arm: str, report: Report) -> str:
     """Return what an arm is, in words; of an arm of the config also its model."""
     if arm in NAMES:
         return NAMES[arm]
-    models: Mapping[str, str] = report.facts["models"]
+    models = report.facts["models"]
+    assert isinstance(models, Mapping)
     return f"{NAMES[report.arms[arm].kind]}, with {models[arm]}"
 
 

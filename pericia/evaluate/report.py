@@ -56,6 +56,8 @@ def _report(record: RunRecord, rows: tuple[Row, ...], folder: Path) -> Report:
     part = [question for question in clean if track_of[question.id] == deciding]
     evidence = measure(record, config, rows, part)
     advice = recommend(evidence)
+    judge = config.evaluate.judge.model
+    said = {key: each for key, each in read_judgements(folder).items() if each.judge == judge}
     tracks = [_track(deciding, evidence, advice)]
     for name in (name for name in sorted(counts) if name != deciding):
         other = [question for question in clean if track_of[question.id] == name]
@@ -72,7 +74,7 @@ def _report(record: RunRecord, rows: tuple[Row, ...], folder: Path) -> Report:
         "is_priced": any(arm.cost_per_correct is not None for arm in evidence.arms.values()),
         "track_in_words": in_words(counts, deciding, config.use.data_change),
         "config": record.config,
-        "judge": judged(record, rows, read_judgements(folder), part),
+        "judge": judged(record, rows, said, part),
         "probed": probed(record.facts.get("probes", {})),
         "tainted": {},
         "models": {},

@@ -7,11 +7,8 @@ import numpy as np
 from pericia.evaluate.stats import clustered_interval, holm, sign_flip_p, verdict
 from tests.evaluate.worlds import Sizes, families_of, scripted_scores
 
-PARTLY = (
-    0.0,
-    0.25,
-    0.5,
-)  # what answers that are not right score where scores are graded, equally often
+# what answers that are not right score where scores are graded, equally often
+PARTLY = (0.0, 0.25, 0.5)
 
 
 def coverage(
@@ -25,7 +22,7 @@ def coverage(
         if graded:
             scores = np.where(scores == 1.0, 1.0, random.choice(PARTLY, scores.shape))
         interval = clustered_interval(list(scores[0] - scores[1]), families)
-        covered += interval.low <= truth <= interval.high
+        covered += int(interval.low <= truth <= interval.high)
     return covered / num_runs
 
 

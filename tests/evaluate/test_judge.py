@@ -101,8 +101,8 @@ def test_a_judge_reads_the_answers_and_decides_nothing(endpoint: Endpoint, tmp_p
     with (result.folder / "judge.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"question_id": "q1", "ar')  # a line that a kill cut off
     (tmp_path / "labels.jsonl").unlink()
-    other = {"evaluate": {"judge": {"model": "judge-2", "base_url": endpoint.url}}}
-    config, _ = write_firm(tmp_path, **other)
+    other = {"model": "judge-2", "base_url": endpoint.url}
+    config, _ = write_firm(tmp_path, evaluate={"judge": other})
     again = run(config, workspace, tools=FakeTools().tools())
     assert len(endpoint.asked) == 2 * num_asked  # another judge reads everything again
     assert again.report.facts["judge"]["agreement"] is None  # type: ignore[index]
