@@ -130,7 +130,12 @@ def totals(found: list[Shelved]) -> Mapping[str, int]:
 
 
 def _shape(one: Shelved) -> dict[str, Any]:
-    shape = {"id": one.id, "source": one.source, "type": one.suffix, "state": one.state}
+    shape: dict[str, Any] = {
+        "id": one.id,
+        "source": one.source,
+        "type": one.suffix,
+        "state": one.state,
+    }
     shape |= {"bytes": one.num_bytes, "modified_at": one.modified_at}
     shape |= {"passages": one.num_passages, "language": one.language}
     return {**shape, "reasons": list(one.reasons)}

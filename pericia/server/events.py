@@ -30,7 +30,8 @@ def routes(house: House) -> APIRouter:
     async def events(
         request: Request, topic: str = "", after: str | None = None, wait: bool = True
     ) -> Response:
-        mark = after or request.headers.get("last-event-id") or await run_in_threadpool(now, house)
+        mark: str = after or request.headers.get("last-event-id") or ""
+        mark = mark or await run_in_threadpool(now, house)
         topics = {one for one in topic.split(",") if one}
         first = await run_in_threadpool(since, house, mark)
         if not wait:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Literal, Protocol
 
-from pericia import documents, index
+from pericia import documents, index, snapshots
 from pericia.catalogue import Catalogue, Entered, read_catalogue, read_roots
 from pericia.config import Config
 from pericia.embedders import Embedder
@@ -59,10 +59,7 @@ def upload_folder(workspace: Workspace, config: Config) -> Path:
 
 def find_files(workspace: Workspace, config: Config) -> list[tuple[Path, str]]:
     """Return every file of the workspace's folders with its source; a folder that is gone or empty has none."""
-    chosen = [*read_roots(workspace.index), *(workspace.resolve(p) for p in config.documents)]
-    chosen.append(upload_folder(workspace, config))
-    roots = [path for path in dict.fromkeys(chosen) if path.is_file() or _holds_files(path)]
-    return documents.find_files(roots, root=workspace.root)
+    return documents.find_files(_roots(workspace, config), root=workspace.root)
 
 
 def catalogue_of(workspace: Workspace) -> Catalogue:
@@ -169,14 +166,14 @@ def read_all(
     workspace: Workspace, config: Config, embedder: Embedder, tell: Tell
 ) -> dict[str, Any]:
     """Return what was read and left out; files that come in meanwhile are read too."""
+    unread = dict(snapshots.refresh(config.tables, workspace.tables, root=workspace.root))
     skipped: dict[str, str] = {}
     notes: dict[str, list[str]] = {}
     counts = dict.fromkeys(("added", "changed", "moved", "removed"), 0)
     while True:
         seen = _states(find_files(workspace, config))
         report = index.sync(
-            [workspace.resolve(p) for p in config.documents if _holds_files(workspace.resolve(p))]
-            + [p for p in [upload_folder(workspace, config)] if _holds_files(p)],
+            _roots(workspace, config),
             folder=workspace.index,
             store_name=config.store,
             embedder=embedder,
@@ -184,7 +181,7 @@ def read_all(
             root=workspace.root,
             on_event=lambda event: tell(event.stage, event.message, event.done, event.total),
         )
-        skipped = dict(report.skipped)
+        skipped = {**unread, **dict(report.skipped)}
         for source, note in report.notes:
             notes.setdefault(source, []).append(note)
         counts = {name: counts[name] + getattr(report, name) for name in counts}
@@ -242,6 +239,13 @@ def _last_said(
         if source in result.get("notes", {}):
             return "notes", tuple(result["notes"][source])
     return None
+
+
+def _roots(workspace: Workspace, config: Config) -> list[Path]:
+    """Return the files and folders that hold documents: those ever added, the config's, its tables', the uploads'."""
+    chosen = [*read_roots(workspace.index), *(workspace.resolve(p) for p in config.documents)]
+    chosen += [workspace.tables, upload_folder(workspace, config)]
+    return [path for path in dict.fromkeys(chosen) if path.is_file() or _holds_files(path)]
 
 
 def _states(files: Sequence[tuple[Path, str]]) -> set[tuple[str, int, int]]:

@@ -51,7 +51,7 @@ def sentences() -> list[Sentence]:
     """Return every sentence of templates and screens once; one of several screens belongs to the frame."""
     found: dict[Id, set[str]] = {}
     options = {key: dict(value) for key, value in _OPTIONS.items()}
-    walk = extract_from_dir(HERE, _METHODS, options, _KEYWORDS)  # type: ignore[arg-type]
+    walk = extract_from_dir(HERE, _METHODS, options, _KEYWORDS)
     for name, _line, said, _comments, _context in walk:
         id_: Id = (said[0], said[1]) if isinstance(said, tuple | list) else said
         found.setdefault(id_, set()).add(_screen(Path(name)))
@@ -112,7 +112,7 @@ def update() -> int:
 def _write(path: Path, catalogue: Catalog) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     plural = catalogue.plural_forms
-    header = f'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=utf-8\\n"\n'
+    header = 'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=utf-8\\n"\n'
     header += f'"Language: {catalogue.locale_identifier}\\n"\n"Plural-Forms: {plural}\\n"\n\n'
     with path.open("wb") as file:
         file.write(header.encode())

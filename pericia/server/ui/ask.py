@@ -1,6 +1,7 @@
 """Screen Ask: a question, the streamed answer, and its sources beside it. The browser asks `/v1/chat/completions`."""
 
 import random
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
@@ -24,7 +25,7 @@ def routes(frame: Frame) -> APIRouter:
     def page(request: Request, q: str = "", arm: str = "") -> HTMLResponse:
         able = house.room.arms()
         recommended = house.room.recommended()
-        context = {
+        context: dict[str, Any] = {
             "screen": "ask",
             "arms": [name for name in ARM_NAMES if name in able],
             "recommended": recommended,

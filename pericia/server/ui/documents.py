@@ -79,12 +79,18 @@ def routes(frame: Frame) -> APIRouter:
                     embedder=library.embedder,
                     settings=library.settings.model_copy(update={"top_k": _FOUND}),
                     language=question_language(q, library),
+                    groups=library.groups,
                 )
             except PericiaError as error:
                 form = Form(values, {"q": f"{error.message} {error.hint}"})
         elif "q" in request.query_params:
             form = Form(values, {"q": frame.sentence(request, "Type a question first.")})
-        context = {"screen": "documents", "passages": passages, "form": form, "asked": q.strip()}
+        context: dict[str, Any] = {
+            "screen": "documents",
+            "passages": passages,
+            "form": form,
+            "asked": q.strip(),
+        }
         return frame.page(request, "documents_search.html", **context)
 
     @router.post("/documents/{id_}/remove")

@@ -71,7 +71,7 @@ class Door:
         except RequestError as error:
             await error_response(error, path)(scope, receive, send)
             return
-        if not is_page(path) or path.startswith("/docs"):
+        if not is_page(path):
             await self._app(self._with_key(scope, headers), receive, send)
             return
         if self._key and not path.startswith(OPEN) and not self._has_session(headers):

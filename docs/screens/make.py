@@ -1,0 +1,84 @@
+"""Makes the screenshots of this folder from the example company, in both themes and for a phone.
+
+python -m docs.screens.make URL      (a server that serves examples/ostermill; needs chromium)
+"""
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+HERE = Path(__file__).parent
+PATIENCE_MS = 120_000
+
+
+def nothing(page: Page) -> None:
+    """Leave the page as it opens."""
+
+
+def ask(question: str) -> Callable[[Page], None]:
+    """Return what asks a question and, where the answer names a source, opens it."""
+
+    def act(page: Page) -> None:
+        page.locator("#question").fill(question)
+        page.keyboard.press("Enter")
+        page.locator(".exchange[data-state=done]").wait_for()
+        if page.locator(".source-line").count() and not page.locator(".refusal").count():
+            page.locator(".source-line").first.click()
+            page.locator(".pane .source").wait_for()
+
+    return act
+
+
+@dataclass(frozen=True)
+class Shot:
+    name: str
+    path: str
+    act: Callable[[Page], None] = nothing
+    theme: str = "light"
+    width: int = 1280
+    height: int = 860
+    language: str = "en"
+
+
+SHOTS = (
+    Shot("1-home", "/"),
+    Shot("2-documents", "/documents"),
+    Shot("3-ask", "/ask", ask("What is the price of Seal S-65?")),
+    Shot("3-ask-declined", "/ask", ask("Who won the football world cup in 1998?"), theme="dark"),
+    Shot("4-examples", "/examples"),
+    Shot("5-train", "/train", theme="dark"),
+    Shot("6-compare", "/compare"),
+    Shot("7-recommendation", "/recommendation"),
+    Shot("8-playground", "/playground", theme="dark"),
+    Shot("phone", "/", theme="dark", width=390, height=844, language="bg"),
+)
+
+
+def main(url: str) -> None:
+    with sync_playwright() as started:
+        browser = started.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        for shot in SHOTS:
+            context = browser.new_context(
+                viewport={"width": shot.width, "height": shot.height},
+                color_scheme=shot.theme,  # type: ignore[arg-type]
+                locale=shot.language,
+                reduced_motion="reduce",
+            )
+            context.set_default_timeout(PATIENCE_MS)
+            page = context.new_page()
+            page.goto(url + shot.path)
+            shot.act(page)
+            page.evaluate("document.fonts.ready")
+            page.screenshot(path=HERE / f"{shot.name}.png")
+            context.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
