@@ -17,13 +17,14 @@ from pericia import embedders, registry, trainers
 from pericia import export as exporting
 from pericia.config import Config
 from pericia.dataset import closed_book, leaks, open_book
-from pericia.errors import ConfigError, JobError, NotFoundError, PericiaError
+from pericia.errors import ConfigError, InputError, JobError, NotFoundError, PericiaError
 from pericia.evaluate import run as running
 from pericia.evaluate.collect import collect_examples, collect_questions, held_out_chats
 from pericia.evaluate.tools import is_tunable, open_tools
 from pericia.examples import as_chat, auto_epochs, read_examples
 from pericia.index import open_store
 from pericia.jobs import Job, Ledger, StoredFile, new_id
+from pericia.plan import plan
 from pericia.preflight import check_preparation, show_row
 from pericia.server.names import tuned_models
 from pericia.server.shelf import read_all
@@ -108,6 +109,8 @@ def preflight(
     }
     if not params.get("start"):
         return found
+    if not params.get("anyway"):
+        _check_memory(config, max(found["lengths"]))
     arm = {
         "kind": kind,
         "job": job,
@@ -138,6 +141,22 @@ def _book(workspace: Workspace, config: Config, kind: Kind, tell: Tell) -> Datas
         return closed_book(dataset, config.instruction)
     tell("retrieve", "Finding the passages of every example")
     return open_book(dataset, config.instruction, tools.find)
+
+
+def _check_memory(config: Config, longest: int) -> None:
+    """Return where the training fits this computer.
+
+    Raises:
+        InputError: it does not; the hint names what would, and `param` is `anyway`.
+    """
+    settings = config.train
+    foreseen = plan(
+        config.model, method=settings.method, context_tokens=longest, rank=settings.rank
+    )
+    if not foreseen.fits:
+        needed, budget = foreseen.needed_bytes / 1e9, foreseen.budget_bytes / 1e9
+        text = f"This training needs {needed:.1f} GB, and this computer has {budget:.1f} GB."
+        raise InputError(text, hint=f"Cheaper: {'; '.join(foreseen.changes)}.", param="anyway")
 
 
 def _findings(book: Dataset, preparation: Preparation, config: Config) -> dict[str, Any]:

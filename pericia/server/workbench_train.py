@@ -44,13 +44,17 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 
 class TrainRequest(BaseModel):
-    """`settings` are knobs of `train:` in pericia.yaml that differ from the project's."""
+    """`settings` are knobs of `train:` in pericia.yaml that differ from the project's.
+
+    `anyway` starts also what the planner says does not fit this computer.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     kind: Literal["fine_tuned", "rag_fine_tuned"] = "fine_tuned"
     settings: dict[str, Any] = Field(default_factory=dict)
     suffix: str = Field("", max_length=64, pattern=r"^[^:/]*$")
     start: bool = False
+    anyway: bool = False
 
 
 def routes(house: House) -> APIRouter:
@@ -260,7 +264,7 @@ def begin(house: House, body: TrainRequest) -> Task:
         text = " ".join(f"{name}: {fault}" for name, fault in faults.items())
         raise InputError(text, hint="Mend these settings.", param=next(iter(faults)))
     config = config.model_copy(update={"train": settings})
-    params = {"kind": body.kind, "suffix": body.suffix, "start": body.start}
+    params = body.model_dump(mode="json")
     return house.tasks.start("preflight", house.workspace, config, params)
 
 

@@ -43,7 +43,7 @@ function draw() {
     width: box.clientWidth, height: 280, padding: [12, 12, 0, 0],
     scales: { x: { time: false } },
     cursor: { points: { size: 7 } },
-    axes: [{ ...axis, size: 34 }, { ...axis, size: 52 }],
+    axes: [{ ...axis, size: 34, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] }, { ...axis, size: 52 }],
     series: [
       { label: box.dataset.textStep },
       { label: box.dataset.textTrain, stroke: accent, width: 2, points: { show: data[0].length < 40, size: 5, fill: accent } },

@@ -38,6 +38,13 @@ def routes(made: Frame) -> APIRouter:
         check = house.tasks.newest("preflight")
         if check and shown and check.status == "done" and check.at < shown.created_at - 5:
             check = None  # it is about an earlier training
+        values: dict[str, str] = {}
+        if check and check.error and check.error["param"] == "anyway":  # what was chosen is kept
+            values = {
+                **check.params["settings"],
+                "kind": check.params["kind"],
+                "preset": "balanced",
+            }
         about = bench.about(house)
         shared = {
             "about": about,
@@ -48,7 +55,7 @@ def routes(made: Frame) -> APIRouter:
             if check and check.result
             else [],
             "translation": None,
-            "values": {},
+            "values": values,
             "num_events": _SHOWN_EVENTS,
             "now": time(),
             "config": working(house),
@@ -91,17 +98,13 @@ def routes(made: Frame) -> APIRouter:
         if chosen in bench.PRESETS:
             given = {**given, **_still(bench.preset(base, chosen), given, base)}
         settings, faults = bench.read_settings(base, given)
-        if not faults and values.get("act") == "start" and not values.get("anyway"):
-            found = _planned(made, settings.method, str(settings.max_tokens), str(settings.epochs))
-            if not found.fits:
-                text = "This computer has too little memory for it. See the plan; tick to start all the same."
-                faults = {"anyway": made.sentence(request, text)}
         if not faults:
             body = bench.TrainRequest(
                 kind="rag_fine_tuned" if values.get("kind") == "rag_fine_tuned" else "fine_tuned",
                 settings={n: v for n, v in settings.model_dump().items() if v != getattr(base, n)},
                 suffix="",
                 start=values.get("act") == "start",
+                anyway=bool(values.get("anyway")),
             )
             try:
                 bench.begin(house, body)
@@ -118,7 +121,7 @@ def routes(made: Frame) -> APIRouter:
         except PericiaError as error:
             form = frame.Form.refused({"file": ""}, error)
             return await run_in_threadpool(partial(show, request, status=422, auto_form=form))
-        values = {**translation["settings"], "preset": "own"}
+        values = {**translation["settings"], "preset": "balanced"}
         form = frame.Form(values, {})
         context: dict[str, Any] = {"translation": translation, "values": values, "form": form}
         return await run_in_threadpool(partial(show, request, **context))
