@@ -140,7 +140,8 @@ def _purpose(given: object) -> str:
 def _lifetime(anchor: object, seconds: object) -> int | None:
     if anchor is None and seconds is None:
         return None
-    value = int(seconds) if isinstance(seconds, str) and seconds.isdecimal() else 0
+    is_number = isinstance(seconds, str) and seconds.isdecimal() and len(seconds) < 10
+    value = int(str(seconds)) if is_number else 0
     if anchor != "created_at" or not 3600 <= value <= 2_592_000:
         text = f"'expires_after' is {anchor!r}, {seconds!r}."
         hint = "Give anchor 'created_at' and 3600 to 2592000 seconds."

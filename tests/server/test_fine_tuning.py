@@ -222,6 +222,18 @@ def test_a_paused_job_ends_like_one_that_never_paused(start: Start) -> None:
     assert results[0] == results[1]
 
 
+def test_two_servers_on_one_folder_run_each_job_once(start: Start) -> None:
+    trainers = [FakeTrainer(), FakeTrainer()]
+    first, second = (start(trainer=trainer).openai() for trainer in trainers)
+    made = [create(client, lines(10)).id for client in (first, second, first, second)]
+    for job_id in made:
+        assert ended(second, job_id).status == "succeeded"
+        told = [e.message for e in first.fine_tuning.jobs.list_events(job_id, limit=100)]
+        assert told.count("Fine-tuning job started") == 1
+        assert sum(message.startswith("Validating training file") for message in told) == 1
+    assert sum(len(trainer.parents) for trainer in trainers) == len(made)
+
+
 def pairs(count: int) -> bytes:
     """Return preference pairs in OpenAI's shape."""
     rows = []
