@@ -53,6 +53,18 @@ def test_a_broken_file_is_named_with_place(text: str, message: str, tmp_path: Pa
     assert caught.value.exit_code == 2
 
 
+def test_a_fault_in_a_list_of_sections_is_named_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "pericia.yaml"
+    path.write_text(
+        "tables:\n- {name: stock, url: 'sqlite:///s.db', tabel: stock}\n- {name: b, url: x}\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert "unknown key 'tables.0.tabel'; did you mean 'table'?" in caught.value.message
+    assert "either a table or a query" in caught.value.message
+
+
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(tmp_path / "pericia.yaml")

@@ -3,24 +3,19 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pdfplumber
 import pypdf
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
-from pdfminer.pdfexceptions import PDFException
-from pdfplumber.utils.exceptions import PdfminerException
 
-from pericia.draft import Draft, Limits, split_header
+from pericia.draft import Draft, Limits
 from pericia.errors import InputError
-from pericia.pdf_lines import HYPHENS, Box, Line, read_lines, union
+from pericia.pdf_lines import HYPHENS, Line, read_lines, union
+from pericia.pdf_tables import Grid, OpenTable, find_tables, has_rules, header_of, is_inside
 from pericia.types import Document, Place
 
-_THIN = 2.5  # points; a path this flat is a ruling line
-_RULE_POINTS = 20.0  # shorter ones are dashes and glyphs
 _HEADING_RATIO = 1.12  # to the size of most letters
 _HEADING_CHARS = 200
 _ORDINARY = (
@@ -30,21 +25,6 @@ _BLANK = "blank"
 _SCANNED = "no text, only an image (needs OCR)"
 _BOLD_HEADING = re.compile(r"[\w§(].{2,78}[^.,;:!?\s]")
 _DAMAGED = (pypdf.errors.PyPdfError, ValueError, KeyError, TypeError, RecursionError)
-
-
-@dataclass(frozen=True, slots=True)
-class _Grid:
-    box: Box
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _OpenTable:
-    """The table that stood last, with nothing behind it yet: it may go on in the next column or on the next page."""
-
-    header: tuple[str, ...]
-    page: int
-    box: Box
 
 
 def read(path: Path, source: str, *, password: str = "", limits: Limits) -> Document:
@@ -66,7 +46,7 @@ def read(path: Path, source: str, *, password: str = "", limits: Limits) -> Docu
             draft.skip(f"pages from {limits.pages + 1}: more than {limits.pages}")
         pages = []
         empty: dict[int, str] = {}
-        grids: dict[int, list[_Grid]] = {}
+        grids: dict[int, list[Grid]] = {}
         for number in range(1, num_pages + 1):
             try:
                 page = file[number - 1]
@@ -75,13 +55,13 @@ def read(path: Path, source: str, *, password: str = "", limits: Limits) -> Docu
                 continue
             lines = read_lines(page)
             pages.append((number, lines))
-            if lines and _has_rules(page):
+            if lines and has_rules(page):
                 grids[number] = []
             if not lines:
                 empty[number] = _why_no_text(page)
             page.close()
         if grids:
-            _find_tables(path, password, grids, draft)
+            find_tables(path, password, grids, draft)
     finally:
         file.close()
     blank = [number for number, why in empty.items() if why == _BLANK]
@@ -99,7 +79,7 @@ def read(path: Path, source: str, *, password: str = "", limits: Limits) -> Docu
     levels = _heading_levels(sizes, num_lines)
     # Where much is bold, bold says nothing.
     bold_level = len(levels) + 1 if num_bold < 0.2 * sum(sizes.values()) else 0
-    table: _OpenTable | None = None
+    table: OpenTable | None = None
     for number, lines in pages:
         table = _add_page(draft, number, lines, grids.get(number, []), levels, bold_level, table)
     return draft.document()
@@ -122,22 +102,28 @@ def _add_page(
     draft: Draft,
     number: int,
     lines: list[Line],
-    grids: list[_Grid],
+    grids: list[Grid],
     levels: dict[float, int],
     bold_level: int,
-    table: _OpenTable | None,
-) -> _OpenTable | None:
+    table: OpenTable | None,
+) -> OpenTable | None:
     """Add a page's blocks in reading order; `table` ended the page before, and what ends this one comes back."""
     waiting = list(grids)
     for part in _paragraphs(lines, grids):
-        grid = next((g for g in grids if _inside(part[0], g)), None)
+        grid = next((g for g in grids if is_inside(part[0], g)), None)
         box = union([line.box for line in part])
         place = Place(page=number, line=part[0].number, box=box)
         if grid is not None:
             if grid in waiting:
                 waiting.remove(grid)
-                header, body, num_header = _split_header(grid, number, table)
-                table = _OpenTable(tuple(header), number, grid.box)
+                header, body, num_header = header_of(grid, number, table)
+                goes_on = table is not None and tuple(header) == table.header
+                table = OpenTable(tuple(header), number, grid.box) if any(header) else None
+                if (
+                    len(grid.rows) == 1 and not goes_on
+                ):  # a frame, or a header cut off from its rows
+                    draft.paragraph(_joined(part), place)
+                    continue
                 at = Place(page=number, line=part[0].number, box=grid.box)
                 draft.table(header, body, at, first_row=1 + num_header)
             continue
@@ -153,26 +139,12 @@ def _add_page(
     return table
 
 
-def _split_header(
-    grid: _Grid, page: int, table: _OpenTable | None
-) -> tuple[Sequence[str], Sequence[Sequence[str]], int]:
-    """Return header, body and rows of header; a table cut by the end of a column or page keeps its first header."""
-    if table is None or len(grid.rows[0]) != len(table.header):
-        return split_header(grid.rows)
-    widths = [box[2] - box[0] for box in (grid.box, table.box)]
-    is_further = page > table.page or grid.box[3] > table.box[1]
-    if not is_further or abs(widths[0] - widths[1]) > _THIN:
-        return split_header(grid.rows)
-    num_header = int(grid.rows[0] == table.header)
-    return table.header, grid.rows[num_header:], num_header
-
-
-def _paragraphs(lines: Sequence[Line], grids: Sequence[_Grid]) -> Iterator[list[Line]]:
+def _paragraphs(lines: Sequence[Line], grids: Sequence[Grid]) -> Iterator[list[Line]]:
     """Give runs of lines that stand close below each other, in one size and one table or none."""
     part: list[Line] = []
-    table: _Grid | None = None
+    table: Grid | None = None
     for line in lines:
-        grid = next((g for g in grids if _inside(line, g)), None)
+        grid = next((g for g in grids if is_inside(line, g)), None)
         if part and (grid is not table or (grid is None and not _continues(part[-1], line))):
             yield part
             part = []
@@ -204,48 +176,6 @@ def _joined(part: Sequence[Line]) -> str:
             rest, _, after = texts[i + 1].partition(" ")
             texts[i], texts[i + 1] = text[:-1] + rest, after
     return "\n".join(text.rstrip("".join(HYPHENS)) for text in texts)
-
-
-def _inside(line: Line, grid: _Grid) -> bool:
-    x, y = (line.box[0] + line.box[2]) / 2, (line.box[1] + line.box[3]) / 2
-    left, bottom, right, top = grid.box
-    return left - 1 <= x <= right + 1 and bottom - 1 <= y <= top + 1
-
-
-def _has_rules(page: pdfium.PdfPage) -> bool:
-    """Say whether a page draws a grid: thin paths or boxes in both directions. Cheap, unlike finding the table."""
-    level = wide = tall = 0
-    for item in page.get_objects(filter=[pdfium_c.FPDF_PAGEOBJ_PATH], max_depth=3):
-        left, bottom, right, top = item.get_bounds()
-        width, height = right - left, top - bottom
-        level += width > _RULE_POINTS and height < _THIN
-        tall += height > 5 and width < _THIN
-        wide += width > _RULE_POINTS and height > 5
-        if (level >= 2 and tall >= 2) or wide >= 4:
-            return True
-    return False
-
-
-def _find_tables(path: Path, password: str, grids: dict[int, list[_Grid]], draft: Draft) -> None:
-    """Fill in the ruled tables of the pages named; a fault there costs the tables, not the text."""
-    try:
-        with pdfplumber.open(path, password=password) as file:
-            for number, found in grids.items():
-                page = file.pages[number - 1]
-                for table in page.find_tables():
-                    rows = tuple(
-                        tuple(" ".join((c or "").split()) for c in row) for row in table.extract()
-                    )
-                    full = [row for row in rows if sum(map(bool, row)) >= 2]
-                    unreadable = any("(cid:" in cell for row in rows for cell in row)
-                    if len(full) >= 2 and len(full) >= 0.5 * len(rows) and not unreadable:
-                        left, top, right, bottom = table.bbox
-                        box = (left, page.height - bottom, right, page.height - top)
-                        found.append(_Grid(union([box]), rows))
-                page.close()
-    except (PdfminerException, PDFException, ValueError, TypeError, KeyError, IndexError) as error:
-        pages = ", ".join(map(str, grids))
-        draft.skip(f"tables of page {pages} kept as text: {type(error).__name__}")
 
 
 def _with_hidden_images(path: Path, password: str, numbers: Sequence[int]) -> list[int]:

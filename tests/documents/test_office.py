@@ -60,9 +60,9 @@ def test_powerpoint_keeps_slides_tables_charts_and_notes(tmp_path: Path) -> None
     grid = slide.shapes.add_table(2, 2, Inches(1), Inches(2), Inches(4), Inches(1)).table
     for at, text in enumerate(("Model", "Price", "PX-20", "310 EUR")):
         grid.cell(at // 2, at % 2).text = text
-    data = CategoryChartData()
+    data = CategoryChartData()  # type: ignore[no-untyped-call]
     data.categories = ["2024", "2025"]
-    data.add_series("Sold", (7, 9.5))
+    data.add_series("Sold", (7, 9.5))  # type: ignore[no-untyped-call]
     slide.shapes.add_chart(
         XL_CHART_TYPE.COLUMN_CLUSTERED, Inches(1), Inches(4), Inches(4), Inches(2), data
     )
