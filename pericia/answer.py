@@ -20,6 +20,7 @@ from pericia.errors import InputError, NotFoundError
 from pericia.index import TABLES, index_folder, open_store
 from pericia.models import Model
 from pericia.prompts import REFUSAL, is_refusal, open_book_prompt
+from pericia.refusal import Refusal, read_refusal
 from pericia.retrieve import retrieve, with_legs
 from pericia.stores import VectorStore
 from pericia.table_answer import answer_from_tables
@@ -39,10 +40,22 @@ class Library:
     settings: RetrievalConfig
     catalogue: Catalogue
     tables: TableStore | None = None  # for questions that a table answers by itself
+    groups: Sequence[str] | None = (
+        None  # whose rights hold where a question brings none; None: no access control
+    )
+    refusal: Refusal | None = None  # when to say "I don't know", fitted on examples
 
 
-def open_library(workspace: Workspace, config: Config, embedder: Embedder | None = None) -> Library:
+def open_library(
+    workspace: Workspace,
+    config: Config,
+    embedder: Embedder | None = None,
+    *,
+    groups: Sequence[str] | None = None,
+) -> Library:
     """Return the workspace's index, ready to be asked; `embedder` is the config's, if it is loaded already.
+
+    `groups` are those whose rights hold for every question; None means that access is not controlled.
 
     Raises:
         NotFoundError: nothing is indexed with this embedder.
@@ -54,7 +67,8 @@ def open_library(workspace: Workspace, config: Config, embedder: Embedder | None
         raise NotFoundError("No documents are indexed yet.", hint="Run: pericia add PATH")
     settings = with_legs(config.retrieval, own)
     store = open_store(workspace.index, config.store, embedder)
-    return Library(store, embedder, settings, catalogue, TableStore(own / TABLES))
+    tables = TableStore(own / TABLES)
+    return Library(store, embedder, settings, catalogue, tables, groups, read_refusal(own))
 
 
 def answer(
@@ -70,7 +84,7 @@ def answer(
 ) -> Answer:
     """Return the model's answer from the documents, each reference checked; a refusal when none fits.
 
-    `groups` None means that access is not controlled; otherwise only what these groups may read is used.
+    Only what `groups` may read is used; None leaves it to the library's.
 
     Raises:
         InputError: the question is empty, or the model has no room for one passage. ModelError: the model failed.
@@ -111,6 +125,7 @@ def compute(
     if library.tables is None:
         return None
     language = question_language(question, library)
+    groups = library.groups if groups is None else groups
     computed = answer_from_tables(question, library.tables, language=language, groups=groups)
     if computed is None:
         return None
@@ -132,7 +147,7 @@ def find(
         embedder=library.embedder,
         settings=library.settings,
         language=question_language(question, library),
-        groups=groups,
+        groups=library.groups if groups is None else groups,
     )
     budget = library.settings.context_tokens
     budget = budget if room_tokens is None else min(budget, room_tokens)
@@ -168,11 +183,14 @@ def read_reply(said: Generation, prompt: Prompt) -> Answer:
 def is_about(question: str, context: Context, library: Library) -> bool:
     """Return whether the passages can hold the answer: they share the question's words, or at least its meaning.
 
-    A careful constant until it is fitted on unanswerable questions: it refuses only where both legs are far off.
+    The rule is the one fitted on the examples (see `refusal.py`). Without one it is a careful constant, which refuses
+    only where both legs are far off.
     """
     if not context.passages:
         return False
     language = question_language(question, library)
+    if library.refusal is not None:
+        return library.refusal.accepts(question, context.passages, language)
     asked = set(analyser.tokens(question, language))
     held = {
         word

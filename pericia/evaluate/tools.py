@@ -1,6 +1,6 @@
 """What a run needs from the other two rivers: search, model and training, each as one function."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -14,10 +14,12 @@ from pericia.errors import InputError
 from pericia.index import index_folder, sync
 from pericia.models import Model
 from pericia.prompts import open_book_prompt
-from pericia.retrieve import choose_legs, has_legs, with_legs, write_legs
-from pericia.types import Adapter, Answer, Context, Dataset, Prompt, TrainEvent
+from pericia.refusal import Refusal, calibrate, write_refusal
+from pericia.retrieve import choose_legs, has_legs, retrieve, with_legs, write_legs
+from pericia.types import Adapter, Answer, Context, Dataset, Passage, Prompt, TrainEvent
 from pericia.workspace import Workspace, sha256_of
 
+MOST_HIDDEN = 2000  # documents: a search in all but one names the others
 LEG_QUESTIONS = 100  # enough to tell the legs apart, and a few seconds to ask
 UNTUNABLE = ("quote", "openai:", "azure:", "http:", "https:")
 
@@ -39,6 +41,7 @@ class Tools:
     answer: Callable[[Prompt, Path | None], Answer]
     train: Callable[[Dataset, train.Kind, Callable[[TrainEvent], None]], Adapter]
     is_tunable: bool = True
+    compute: Callable[[str], Answer | None] = lambda question: None  # a table's own answer
 
 
 def is_tunable(model: str) -> bool:
@@ -78,6 +81,7 @@ def open_tools(
         is_about=lambda question, context: (
             library is not None and answer.is_about(question, context, library)
         ),
+        compute=lambda question: answer.compute(question, library) if library else None,
         answer=lambda prompt, adapter: answer.respond(
             prompt, load_model(), max_new_tokens=config.evaluate.max_new_tokens, adapter=adapter
         ),
@@ -128,7 +132,37 @@ def _library(
     write_legs(own, scores)
     share = f"{scores.dense_weight:.0%} by meaning, the rest by words"
     on_file(f"searching {share}, chosen on {len(labelled)} examples", 0, 0)
-    return replace(library, settings=with_legs(config.retrieval, own))
+    library = replace(library, settings=with_legs(config.retrieval, own))
+    refusal = _calibrated(labelled, library, language)
+    write_refusal(own, refusal)
+    if refusal is not None:
+        rates = (
+            f"{refusal.false_refusals:.0%} of the answerable, {refusal.caught:.0%} of the others"
+        )
+        on_file(f"refusing on {refusal.num_held_out} questions each: {rates}", 0, 0)
+    return replace(library, refusal=refusal)
+
+
+def _calibrated(
+    labelled: Sequence[tuple[str, list[str]]], library: answer.Library, language: str
+) -> Refusal | None:
+    """Return the rule when to refuse, fitted on questions with and without their documents."""
+    files = library.catalogue.files
+    if len(files) > MOST_HIDDEN:
+        return None
+
+    def find(question: str, hidden: Sequence[str]) -> list[Passage]:
+        shown = [e.document_id for source, e in files.items() if source not in hidden]
+        return retrieve(
+            question,
+            store=library.store,
+            embedder=library.embedder,
+            settings=library.settings,
+            language=language,
+            documents=shown if hidden else None,
+        )
+
+    return calibrate(labelled, find, language)
 
 
 def _labelled(config: Config, workspace: Workspace) -> list[tuple[str, list[str]]]:
@@ -156,6 +190,7 @@ def _index_identity(library: answer.Library, config: Config) -> str:
             config.store,
             library.settings.legs,
             library.settings.dense_weight,
+            asdict(library.refusal) if library.refusal else None,
         ]
     )
 

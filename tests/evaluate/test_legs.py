@@ -13,12 +13,13 @@ def test_legs_are_chosen_on_examples_once_and_again_after_a_change(tmp_path: Pat
     for name, bar in (("px-20", 24), ("px-40", 42)):
         text = f"The operating pressure of {name} is {bar} bar.\n"
         (tmp_path / "documents" / f"{name}.txt").write_text(text, encoding="utf-8")
-    turns = [
-        {"role": "user", "content": "At what pressure does px-40 work?"},
-        {"role": "assistant", "content": "42 bar"},
-    ]
-    example = {"messages": turns, "source": "documents/px-40.txt"}
-    (tmp_path / "examples.jsonl").write_text(json.dumps(example) + "\n", encoding="utf-8")
+    lines = []
+    for name, bar in (("px-20", 24), ("px-40", 42)):
+        question = f"At what pressure does {name} work?"
+        turns = [("user", question), ("assistant", f"{bar} bar")]
+        messages = [{"role": role, "content": text} for role, text in turns]
+        lines.append(json.dumps({"messages": messages, "source": f"documents/{name}.txt"}))
+    (tmp_path / "examples.jsonl").write_text("\n".join(lines), encoding="utf-8")
     data = {"documents": ["documents"], "examples": "examples.jsonl", "model": "quote"}
     config, workspace = parse_config(data, "test"), Workspace(tmp_path)
 
