@@ -161,7 +161,9 @@ def _ask_all(
                 warm.add(loaded)
             answer = _answer(request, tools)
             if lane.needs_passages:
-                if not tools.is_about(question.text, bench.contexts[question.id]):
+                if (computed := tools.compute(question.text)) is not None:
+                    answer = computed
+                elif not tools.is_about(question.text, bench.contexts[question.id]):
                     answer = Answer(REFUSAL, refused=True, passages=request.prompt.passages)
                 answer = _with_retrieval_time(answer, bench.retrieval_ms[question.id])
             num_new += 1

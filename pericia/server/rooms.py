@@ -11,6 +11,7 @@ from pericia import registry
 from pericia.answer import (
     Library,
     checked_files,
+    compute,
     find,
     is_about,
     open_library,
@@ -26,7 +27,7 @@ from pericia.evaluate.report import recompute
 from pericia.evaluate.tools import is_tunable
 from pericia.models import Model
 from pericia.prompts import PROMPTS_VERSION, REFUSAL, open_book_prompt
-from pericia.server.experts import ArmRoom, Asked
+from pericia.server.served import ArmRoom, Asked
 from pericia.types import Adapter, Answer, Context, Example, Generation, Question
 from pericia.workspace import Workspace, sha256_of, sha256_of_file
 
@@ -104,8 +105,8 @@ class Industry(ArmRoom):
                 return answer
             return replace(answer, citations=checked_files(answer.citations, library.catalogue))
 
-        refusal = None
-        if library is not None and not is_about(question, context, library):
+        refusal = None if library is None else compute(question, library)
+        if refusal is None and library is not None and not is_about(question, context, library):
             refusal = Answer(REFUSAL, refused=True, passages=context.passages)
         return Asked(request.prompt, adapter, max_new_tokens, cite, refusal)
 
@@ -113,7 +114,10 @@ class Industry(ArmRoom):
         """See `ArmRoom.library`; it is opened again when it has changed."""
         changed_at = self._changed_at()
         if self._opened is None or self._opened[0] != changed_at:
-            self._opened = changed_at, open_library(self._workspace, self._config)
+            # Callers read what is open to everybody, and what the groups that the config gives them may read.
+            groups = self._config.serve.groups if self._config.retrieval.access else None
+            opened = open_library(self._workspace, self._config, groups=groups)
+            self._opened = changed_at, opened
         return self._opened[1]
 
     def _changed_at(self) -> int:
