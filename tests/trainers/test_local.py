@@ -128,7 +128,7 @@ class KilledError(Exception):
     """Stands for kill -9: nothing catches it."""
 
 
-@pytest.mark.parametrize("step", [3, 12])
+@pytest.mark.parametrize("step", [pytest.param(3, marks=pytest.mark.slow), 12])
 def test_a_killed_job_resumes_to_the_same_bytes(
     step: int,
     trained: tuple[Path, Mapping[str, Any], list[TrainEvent]],

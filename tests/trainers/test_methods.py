@@ -70,7 +70,7 @@ def test_all_weights_learn_and_answer_as_an_adapter_does(
         run(trainer, book, tiny_model, SETTINGS, tmp_path / "three", parent=tmp_path / "one")
 
 
-@pytest.mark.parametrize("option", ["dora", "rslora"])
+@pytest.mark.parametrize("option", ["dora", pytest.param("rslora", marks=pytest.mark.slow)])
 def test_variants_of_lora_learn_and_reload(
     option: str, trainer: Trainer, book: Dataset, tiny_model: Path, tmp_path: Path
 ) -> None:
