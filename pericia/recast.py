@@ -4,28 +4,19 @@ Known are OpenAI's chat and preference rows, ShareGPT, Alpaca, TRL's preference 
 answer, and text, also with a chat rendered in it. Other tables are read through `Columns`.
 """
 
-import ast
-import json
 import re
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any
 
+from pericia.chat_turns import as_pair, as_turns, asks, loads, says
 from pericia.errors import ConfigError
 from pericia.markers import read_markers
+from pericia.preferences import openai_preference, pair_of, trl_preference
 
 _QUESTIONS = ("question", "prompt", "input", "query", "instruction")
 _ANSWERS = ("answer", "completion", "response", "output")
-_SHAREGPT_ROLES = {
-    "human": "user",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bing": "assistant",
-    "bard": "assistant",
-    "model": "assistant",
-    "developer": "system",
-}
 _KEPT = ("source", "id")
 
 
@@ -94,8 +85,8 @@ def _chat(row: Mapping[str, Any]) -> tuple[dict[str, Any], str, set[str]] | None
         return None
     turns = row["messages"]
     if isinstance(turns, str):  # Parquet and CSV hold chats as text
-        turns = _loads(turns)
-    return {**row, "messages": _turns(turns)}, "chat", set(row)
+        turns = loads(turns)
+    return {**row, "messages": as_turns(turns)}, "chat", set(row)
 
 
 def _sharegpt(row: Mapping[str, Any]) -> tuple[dict[str, Any], str, set[str]] | None:
@@ -103,40 +94,10 @@ def _sharegpt(row: Mapping[str, Any]) -> tuple[dict[str, Any], str, set[str]] | 
     if key is None:
         return None
     turns = row[key]
-    turns = _turns(_loads(turns) if isinstance(turns, str) else turns)
+    turns = as_turns(loads(turns) if isinstance(turns, str) else turns)
     if isinstance(turns, list) and (system := row.get("system")):
         turns = [{"role": "system", "content": system}, *turns]
     return {"messages": turns}, "sharegpt", {key, "system"}
-
-
-def _openai_preference(row: Mapping[str, Any]) -> tuple[dict[str, Any], str, set[str]] | None:
-    if not {"preferred_output", "non_preferred_output"} <= row.keys():
-        return None
-    asked = row.get("input")
-    asked = asked if isinstance(asked, dict) else {}
-    made = _pair_of(asked.get("messages"), row["preferred_output"], row["non_preferred_output"])
-    more = {key: asked[key] for key in ("tools", "parallel_tool_calls") if asked.get(key)}
-    used = {"input", "preferred_output", "non_preferred_output"}
-    return {**made, **more}, "preference", used
-
-
-def _trl_preference(row: Mapping[str, Any]) -> tuple[dict[str, Any], str, set[str]] | None:
-    if not {"chosen", "rejected"} <= row.keys():
-        return None
-    prompt, chosen, rejected = row.get("prompt"), row["chosen"], row["rejected"]
-    used = {"prompt", "chosen", "rejected", "tools", "system"}
-    if isinstance(chosen, str) and isinstance(rejected, str) and not prompt:
-        chosen, rejected = read_markers(chosen) or chosen, read_markers(rejected) or rejected
-    made = _pair_of(prompt, chosen, rejected)
-    if (
-        isinstance(system := row.get("system"), str)
-        and system
-        and isinstance(made["messages"], list)
-    ):
-        made["messages"] = [{"role": "system", "content": system}, *made["messages"]]
-    if row.get("tools"):
-        made["tools"] = row["tools"]
-    return made, "preference", used
 
 
 def _alpaca(row: Mapping[str, Any]) -> tuple[dict[str, Any], str, set[str]] | None:
@@ -150,8 +111,8 @@ def _alpaca(row: Mapping[str, Any]) -> tuple[dict[str, Any], str, set[str]] | No
     for pair in row.get("history") or ():
         if not isinstance(pair, list | tuple) or len(pair) != 2:
             return None
-        turns += _pair(*pair)
-    return {"messages": [*turns, *_pair(asked, row["output"])]}, "alpaca", used
+        turns += as_pair(*pair)
+    return {"messages": [*turns, *as_pair(asked, row["output"])]}, "alpaca", used
 
 
 def _question_answer(row: Mapping[str, Any]) -> tuple[dict[str, Any], str, set[str]] | None:
@@ -165,16 +126,16 @@ def _question_answer(row: Mapping[str, Any]) -> tuple[dict[str, Any], str, set[s
         return None  # KTO's bad answers are not for learning
     used |= {"label"} if isinstance(row.get("label"), bool) else set()
     if isinstance(asked, list):  # TRL's prompt and completion as chats
-        turns = _turns(asked)
-        answers = _turns(told) if isinstance(told, list) else [_says(told)]
+        turns = as_turns(asked)
+        answers = as_turns(told) if isinstance(told, list) else [says(told)]
         return {"messages": [*turns, *answers]}, "prompt_completion", used
     if isinstance(told, list):
-        return {"messages": [_asks(asked), *_turns(told)]}, "prompt_completion", used
+        return {"messages": [asks(asked), *as_turns(told)]}, "prompt_completion", used
     context = row.get("context")
     if isinstance(context, str) and context.strip() and isinstance(asked, str):
         asked = f"{context.strip()}\n\n{asked}"
     turns = [{"role": "system", "content": row["system"]}] if row.get("system") else []
-    return {"messages": [*turns, *_pair(asked, told)]}, "question_answer", used
+    return {"messages": [*turns, *as_pair(asked, told)]}, "question_answer", used
 
 
 def _text(
@@ -185,22 +146,22 @@ def _text(
         return None
     if turns := read_markers(text) if reads_markers else None:
         return {"messages": turns}, "rendered_text", {"text"}
-    return {"messages": [_says(text)]}, "text", {"text"}
+    return {"messages": [says(text)]}, "text", {"text"}
 
 
 def _two_columns(row: Mapping[str, Any]) -> tuple[dict[str, Any], str, set[str]] | None:
     texts = [key for key, value in row.items() if isinstance(value, str) and key not in _KEPT]
     if len(texts) != 2 or len([key for key in row if key not in _KEPT]) != 2:
         return None
-    return {"messages": _pair(*(row[key] for key in texts))}, "two_columns", set(texts)
+    return {"messages": as_pair(*(row[key] for key in texts))}, "two_columns", set(texts)
 
 
 _Shape = Callable[[Mapping[str, Any]], tuple[dict[str, Any], str, set[str]] | None]
 _SHAPES: tuple[_Shape, ...] = (
     _chat,
     _sharegpt,
-    _openai_preference,
-    _trl_preference,
+    openai_preference,
+    trl_preference,
     _alpaca,
     _question_answer,
     _text,
@@ -234,18 +195,18 @@ def _by_columns(row: Mapping[str, Any], columns: Columns, reads_markers: bool) -
     shape = "columns"
     if columns.messages:
         turns = fill(columns.messages)
-        made["messages"] = _turns(_loads(turns) if isinstance(turns, str) else turns)
+        made["messages"] = as_turns(loads(turns) if isinstance(turns, str) else turns)
     elif columns.text:
         cell = fill(columns.text)
-        turns = _loads(cell) if isinstance(cell, str) else cell
+        turns = loads(cell) if isinstance(cell, str) else cell
         inner = None if isinstance(turns, list) else _text({"text": cell}, reads_markers)
-        made, shape = inner[:2] if inner else ({"messages": _turns(turns)}, shape)
+        made, shape = inner[:2] if inner else ({"messages": as_turns(turns)}, shape)
     elif columns.rejected:
         prompt = fill(columns.question) if columns.question else None
-        made = _pair_of(prompt, fill(columns.answer), fill(columns.rejected))
+        made = pair_of(prompt, fill(columns.answer), fill(columns.rejected))
         shape = "preference"
     else:
-        made["messages"] = _pair(fill(columns.question), _first(fill(columns.answer)))
+        made["messages"] = as_pair(fill(columns.question), _first(fill(columns.answer)))
     if columns.system and isinstance(made["messages"], list):
         made["messages"] = [{"role": "system", "content": fill(columns.system)}, *made["messages"]]
     if columns.source:
@@ -273,51 +234,6 @@ def template_fields(template: str) -> list[str]:
     return names
 
 
-def _pair_of(prompt: Any, chosen: Any, rejected: Any) -> dict[str, Any]:
-    """Return a preference row: what both answers share is the prompt, their last messages are the answers."""
-    asked = [_asks(prompt)] if isinstance(prompt, str) and prompt else _turns(prompt or [])
-    better, worse = (_turns(a) if isinstance(a, list) else [_says(a)] for a in (chosen, rejected))
-    if not isinstance(asked, list):
-        return {"messages": asked, "rejected": worse}
-    if len(better) > 1:  # whole chats: what comes before the last message is the prompt
-        if better[:-1] != worse[:-1]:
-            return {"messages": [*asked, *better], "rejected": worse}
-        begins_alike = better[: len(asked)] == asked or not asked
-        asked = better[:-1] if begins_alike or len(asked) == 1 else [*asked, *better[:-1]]
-        better, worse = better[-1:], worse[-1:]
-    answer = worse[0] if len(worse) == 1 else worse
-    text = answer.get("content") if isinstance(answer, dict) else answer
-    return {"messages": [*asked, *better], "rejected": text}
-
-
-def _turns(turns: Any) -> Any:
-    """Return messages with OpenAI's keys and roles; what is no list of objects comes back as it is."""
-    if not isinstance(turns, list):
-        return turns
-    return [_turn(turn) if isinstance(turn, dict) else turn for turn in turns]
-
-
-def _turn(turn: dict[str, Any]) -> dict[str, Any]:
-    made = {key: value for key, value in turn.items() if value is not None or key == "content"}
-    for theirs, ours in (("from", "role"), ("value", "content")):
-        if theirs in made and ours not in made:
-            made[ours] = made.pop(theirs)
-    if isinstance(role := made.get("role"), str):
-        made["role"] = _SHAREGPT_ROLES.get(role, role)
-    content = made.get("content")
-    if isinstance(content, list) and all(_is_text_part(part) for part in content):
-        made["content"] = "".join(part["text"] for part in content)
-    if content is None and "content" in made and made.get("tool_calls"):
-        made["content"] = ""
-    return made
-
-
-def _is_text_part(part: Any) -> bool:
-    return (
-        isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
-    )
-
-
 def _first(value: Any) -> Any:
     """Return SQuAD's first answer of several; other values as they are."""
     if isinstance(value, dict) and isinstance(value.get("text"), list):
@@ -325,27 +241,3 @@ def _first(value: Any) -> Any:
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
         return value[0]
     return value
-
-
-def _loads(text: str) -> Any:
-    """Return the chat that a cell of text holds, as JSON or as Python prints it; else the text."""
-    if not text.lstrip().startswith("["):
-        return text
-    for read in (json.loads, ast.literal_eval):
-        try:
-            return read(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-    return text
-
-
-def _asks(question: Any) -> dict[str, Any]:
-    return {"role": "user", "content": question}
-
-
-def _says(answer: Any) -> dict[str, Any]:
-    return {"role": "assistant", "content": answer}
-
-
-def _pair(question: Any, answer: Any) -> list[Any]:
-    return [_asks(question), _says(answer)]

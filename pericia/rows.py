@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pericia.errors import InputError
+from pericia.instructlab import read_seeds
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".yaml", ".yml", ".txt")
 _TABLES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
@@ -215,43 +214,6 @@ def _table(text: str, path: Path) -> Iterator[tuple[int, Any]]:
         )
 
 
-def _instructlab(text: str, path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield the seed questions; of knowledge files the context is not asked with, as InstructLab trains it in."""
-    try:
-        data = _LinedLoader(text).get_single_data()
-    except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"'{path}' is no YAML: {error}.", hint="Mend the YAML.") from error
-    seeds = data.get("seed_examples") if isinstance(data, dict) else None
-    if not isinstance(seeds, list):
-        raise InputError(f"'{path}' has no 'seed_examples'.", hint="Give an InstructLab qna.yaml.")
-    for seed in seeds:
-        if not isinstance(seed, dict):
-            yield 1, seed
-            continue
-        pairs = seed.get("questions_and_answers")
-        for pair in pairs if isinstance(pairs, list) else [seed]:
-            line = (pair if isinstance(pair, dict) else seed)[_LINE]
-            if not isinstance(pair, dict) or not {"question", "answer"} <= pair.keys():
-                yield line, BadRow("data_type", "a seed example needs 'question' and 'answer'.")
-                continue
-            question = str(pair["question"]).strip()
-            context = str(seed.get("context") or "").strip() if pair is seed else ""
-            asked = f"{context}\n\n{question}" if context else question
-            yield line, {"question": asked, "answer": str(pair["answer"]).strip()}
-
-
-_LINE = "\0line"
-
-
-class _LinedLoader(yaml.SafeLoader):
-    """Safe YAML whose mappings know the line on which they begin."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        made: dict[Any, Any] = super().construct_mapping(node, deep=deep)
-        made[_LINE] = node.start_mark.line + 1
-        return made
-
-
 def _plain(text: str, path: Path) -> Iterator[tuple[int, Any]]:
     """Yield the paragraphs of a text, which blank lines part."""
     for found in re.finditer(r"\S.*?(?=\n[ \t\r]*\n|\Z)", text, re.DOTALL):
@@ -299,7 +261,7 @@ _readers: dict[str, Callable[[str, Path], Iterator[tuple[int, Any]]]] = {
     ".jsonl": _json_lines,
     ".csv": _table,
     ".tsv": _table,
-    ".yaml": _instructlab,
-    ".yml": _instructlab,
+    ".yaml": read_seeds,
+    ".yml": read_seeds,
     ".txt": _plain,
 }

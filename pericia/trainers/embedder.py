@@ -59,6 +59,7 @@ class EmbedderTrainer:
         disable_progress_bar()
         torch.manual_seed(settings.seed)
         model = _load(base)
+        model.model_card_data.widget = [{}]  # else it computes samples for a card nobody writes
         largest = int(model.get_embedding_dimension() or 0)
         wrong = [size for size in settings.dimensions if size > largest]
         if wrong:
