@@ -8,7 +8,7 @@ from pericia import foresee
 from pericia.errors import InputError, NotFoundError
 from pericia.foresee import GB, NF4_BITS, cards_for, rule_of_thumb_bytes
 from pericia.plan import Plan, plan
-from pericia.shapes import read_shape
+from pericia.shapes import largest_linear, read_shape
 from pericia.trainers.local.memory import predict_peak_bytes
 
 TINY = {
@@ -56,9 +56,15 @@ def test_bits_of_nf4_with_double_quantisation() -> None:
     assert nf4 / GB == pytest.approx(2.264, abs=0.001)
 
 
-def peak_of_70b(config: object, *, adapter: bool, **other: object) -> int:
+def peak_of_70b(config: object, *, adapter: bool, quantised: bool = False, **other: object) -> int:
     """Return what the dry run of Llama-3-70B says at 1,024 tokens with checkpointing (20 s; the slow test runs it)."""
-    return 145_786_311_556 if adapter else 568_632_364_364
+    shape = read_shape("llama-3-70b")
+    if not adapter:
+        return (
+            18 * shape.num_parameters
+        )  # weights, gradient, moments; and a copy of the weights in bf16
+    packed = round(shape.num_linear * (NF4_BITS / 8 - 2)) + 2 * largest_linear(shape)
+    return 145_543_423_236 + (packed if quantised else 0)
 
 
 def test_70b_on_two_cards_says_both_that_states_fit_and_that_running_needs_offload(
@@ -74,29 +80,35 @@ def test_70b_on_two_cards_says_both_that_states_fit_and_that_running_needs_offlo
     assert any("a card of 80 GB" in change for change in result.changes)
 
 
-def test_70b_in_full_takes_36_cards_for_its_states(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_70b_in_full_takes_36_cards_by_the_usual_rule_and_48_as_it_is_trained_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(foresee._DRY_RUN, "peak", "tests.test_plan:peak_of_70b")
     result = plan("llama-3-70b", method="full", gpu_memory_gb=24)
-    assert result.states_bytes == 12 * result.num_parameters
-    assert result.cards.states_only == 36
+    assert result.states_bytes == 16 * result.num_parameters
+    assert result.cards.states_only == 48
+    rule = "usual rule of 12 bytes a parameter, states only: 36 cards for 847 GB"
+    assert rule in result.lines
     assert any("method lora" in change for change in result.changes)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["qlora", "full"])
-def test_the_dry_run_of_70b_says_the_recorded_number(method: str) -> None:
+@pytest.mark.parametrize("quantised", [False, True])
+def test_the_dry_run_of_70b_says_the_recorded_number(quantised: bool) -> None:
     shape = read_shape("llama-3-70b")
     peak = predict_peak_bytes(
         shape.config,
-        adapter=method != "full",
+        adapter=True,
         rank=16,
         targets=shape.target_names,
         context_tokens=1024,
         micro_batch=1,
         checkpointing=True,
         bf16=True,
+        quantised=quantised,
     )
-    assert peak == pytest.approx(peak_of_70b(None, adapter=method != "full"), rel=0.001)
+    recorded = peak_of_70b(None, adapter=True, quantised=quantised)
+    assert peak == pytest.approx(recorded, rel=0.001)
 
 
 def test_qlora_of_phi_3_mini_is_the_bf16_prediction_with_packed_weights() -> None:
@@ -105,7 +117,7 @@ def test_qlora_of_phi_3_mini_is_the_bf16_prediction_with_packed_weights() -> Non
     tensors = (
         result.needed_bytes - result.memory.process_bytes - result.memory.margin_bytes
     ) / 2**20
-    assert tensors == pytest.approx(3_040, rel=0.01)
+    assert tensors == pytest.approx(2_894, rel=0.01)  # 3,040 by the libraries' own steps
     assert result.num_trainable == 25_165_824
     assert result.adapter_file_bytes == 4 * 25_165_824
     assert not result.fits
