@@ -54,6 +54,12 @@ def test_every_screen_fits_and_can_be_used_by_all(
     for name in SCREENS:
         page.goto(f"{firm.url}/{name}")
         expect(page.locator(f'main[data-screen="{name}"] h1')).to_be_visible()
+        if name == "train":
+            for method in ("lora", "qlora", "full"):
+                card = page.get_by_test_id(f"plan-{method}")
+                expect(card).to_have_attribute("data-state", "error")
+                expect(card).to_contain_text("quote")
+            expect(page.get_by_role("button", name="Start training")).to_be_visible()
         check_fits(page)
         check_a11y(page)
 
