@@ -7,6 +7,7 @@ comes as a `BadRow` in its place: it is reported with the others, and nothing af
 import csv
 import io
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -242,6 +243,7 @@ def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
 def _read_hub(name: str) -> Iterator[SourceRow]:
     from datasets import load_dataset
 
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of each retry
     repository, *rest = name.split(":")
     split = rest[-1] if rest else "train"
     try:
