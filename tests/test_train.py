@@ -4,15 +4,17 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from pericia import registry
+from pericia import cli, registry, tune
+from pericia.autotrain import read_autotrain
 from pericia.config import TrainConfig
 from pericia.dataset import make_dataset
 from pericia.errors import ConflictError, InputError, JobError, PreflightError
 from pericia.train import take_over, train
 from pericia.trainers import load
 from pericia.types import Adapter, Chunk, Context, Dataset, Passage, Place
-from pericia.workspace import lock
+from pericia.workspace import Workspace, lock, sha256_of_file
 from tests.gearboxes import OILS, gearbox_examples
 
 SETTINGS = TrainConfig(rank=4, learning_rate=4e-3, epochs=2)
@@ -152,3 +154,57 @@ def test_a_worker_s_adapter_is_taken_over_and_found_by_the_same_job(tmp_path: Pa
             recorded=recorded,
             folder=folder,
         )
+
+
+AUTOTRAIN = """
+task: llm-sft
+base_model: somewhere/else
+project_name: gearboxes
+log: none
+backend: local
+data: {path: data, train_split: train, valid_split: valid, chat_template: tokenizer,
+       column_mapping: {text_column: messages}}
+params: {peft: true, quantization: null, lora_r: 4, lora_alpha: 8, lora_dropout: 0.05, lr: 4e-3,
+         epochs: 1, batch_size: 4, gradient_accumulation: 2, block_size: 256, seed: 7}
+"""
+
+
+def test_a_file_the_command_line_and_python_make_the_same_adapter(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    examples = gearbox_examples()
+    (tmp_path / "data").mkdir()
+    for name, part in (("train", examples[:32]), ("valid", examples[32:])):
+        lines = [
+            json.dumps({"messages": [{"role": m.role, "content": m.content} for m in e.messages]})
+            for e in part
+        ]
+        (tmp_path / "data" / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    file = tmp_path / "job.yml"
+    file.write_text(AUTOTRAIN, encoding="utf-8")
+
+    config = tmp_path / "one" / "pericia.yaml"
+    config.parent.mkdir()
+    arguments = ["train", str(file), "--config", str(config), "--model", str(tiny_model), "--json"]
+    done = CliRunner().invoke(cli.app, arguments)
+    assert done.exit_code == 0, done.output
+    by_command = Path(json.loads(done.stdout)["adapter"]["path"])
+
+    translation = read_autotrain(file, base=str(tiny_model))
+    by_file = tune.train_autotrain(translation, Workspace(tmp_path / "two")).adapter
+
+    dataset, _ = tune.read_autotrain_data(translation)
+    by_hand = train(
+        dataset,
+        base=str(tiny_model),
+        kind="fine_tuned",
+        settings=translation.settings,
+        instruction=None,
+        folder=tmp_path / "three",
+    )
+    weights = [
+        sha256_of_file(Path(folder) / "adapter_model.safetensors")
+        for folder in (by_command, by_file.path, by_hand.path)
+    ]
+    assert len(set(weights)) == 1
+    assert by_command.name == by_file.id == by_hand.id
