@@ -47,7 +47,7 @@ class Shot:
 SHOTS = (
     Shot("1-home", "/"),
     Shot("2-documents", "/documents"),
-    Shot("3-ask", "/ask", ask("What is the price of Seal S-65?")),
+    Shot("3-ask", "/ask", ask("What is the price of Bearing K-7?")),
     Shot("3-ask-declined", "/ask", ask("Who won the football world cup in 1998?"), theme="dark"),
     Shot("4-examples", "/examples"),
     Shot("5-train", "/train", theme="dark"),

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 from fastapi import APIRouter
@@ -19,6 +21,7 @@ from pericia.server.house import House
 
 State = Literal["empty", "ready", "running", "done", "stale", "error"]
 _SECRET = re.compile(r"^(\s*\w*(?:password|key|token|secret)\s*:).*$", re.I | re.M)
+_IN_ADDRESS = re.compile(r"(://[^:/@\s]+:)[^@\s]+@")
 STEPS = ("documents", "ask", "examples", "train", "compare", "recommendation", "playground")
 
 
@@ -77,10 +80,18 @@ def about(house: House) -> About:
         memory_bytes=machine.memory_bytes,
         gpu=machine.gpu,
         disk_bytes=used,
-        settings=_SECRET.sub(r"\1 (hidden)", file.read_text(encoding="utf-8"))
-        if file.is_file()
-        else "",
+        settings=_without_secrets(file.read_text(encoding="utf-8")) if file.is_file() else "",
     )
+
+
+def _without_secrets(settings: str) -> str:
+    r"""Return a settings file without what opens something.
+
+    Example:
+        >>> _without_secrets("pdf_password: x\nurl: postgresql://me:secret@host/db")
+        'pdf_password: (hidden)\nurl: postgresql://me:(hidden)@host/db'
+    """
+    return _IN_ADDRESS.sub(r"\1(hidden)@", _SECRET.sub(r"\1 (hidden)", settings))
 
 
 def steps(house: House) -> list[Step]:
@@ -131,8 +142,15 @@ def _num_examples(house: House) -> tuple[int, str]:
     """Return how many examples the workspace has, and what is wrong with their file."""
     if house.config.examples is None:
         return 0, ""
+    path = house.workspace.resolve(house.config.examples)
+    stat = path.stat() if path.is_file() else None
+    return _count_examples(path, stat.st_mtime_ns if stat else 0, stat.st_size if stat else 0)
+
+
+@lru_cache(maxsize=4)
+def _count_examples(path: Path, _mtime_ns: int, _size: int) -> tuple[int, str]:
     try:
-        examples, _ = read_examples(house.workspace.resolve(house.config.examples))
+        examples, _ = read_examples(path)
     except PericiaError as error:
         return 0, error.message
     return len(examples), ""

@@ -75,9 +75,21 @@ document.addEventListener("keydown", (event) => {
 
 // --- events: say that something has changed; a region then fetches itself again (hx-trigger="pericia:event from:body")
 
+const APART_MS = 1600; // more than any throttle of a template, so that the last event always comes through
+const last = new Map(); // what kind of event was told when, and which one waits to be told
+
+function tell(name, event) {
+  const state = last.get(name) ?? { at: -Infinity, timer: 0 };
+  last.set(name, state);
+  clearTimeout(state.timer);
+  state.timer = setTimeout(() => {
+    state.at = performance.now();
+    body.dispatchEvent(new CustomEvent(name, { detail: event }));
+  }, Math.max(0, state.at + APART_MS - performance.now()));
+}
+
 listen(body.dataset.topics, body.dataset.mark, (event) => {
-  body.dispatchEvent(new CustomEvent("pericia:event", { detail: event }));
-  const sort = event.topic.split(":")[0];
-  body.dispatchEvent(new CustomEvent(`pericia:${sort}`, { detail: event }));
-  if (event.status !== "running") body.dispatchEvent(new CustomEvent("pericia:changed", { detail: event }));
+  tell("pericia:event", event);
+  tell(`pericia:${event.topic.split(":")[0]}`, event);
+  if (event.status !== "running") tell("pericia:changed", event);
 });

@@ -44,7 +44,7 @@ def routes(frame: Frame) -> APIRouter:
 
     @router.get("/documents/list")
     def part(request: Request) -> HTMLResponse:
-        return frame.page(request, "documents_list.html", **listing(request))
+        return frame.part(request, "documents_list.html", **listing(request))
 
     @router.post("/documents")
     def upload(request: Request, file: Annotated[list[UploadFile], File()]) -> Response:
@@ -124,7 +124,7 @@ def routes(frame: Frame) -> APIRouter:
         one = shelf.find(house.workspace, house.config, id_)
         entered = shelf.catalogue_of(house.workspace).files.get(one.source)
         found = house.room.library().store.chunks(entered.document_id) if entered else []
-        return frame.page(request, "documents_passages.html", chunks=found, file=one)
+        return frame.part(request, "documents_passages.html", chunks=found, file=one)
 
     @router.get("/source/{source:path}")
     def source(
@@ -138,7 +138,8 @@ def routes(frame: Frame) -> APIRouter:
     ) -> HTMLResponse:
         place = Place(page=page, line=line, cell=cell)
         found = viewer.find(house, source, place, quote, claim)
-        template = "source_part.html" if "hx-request" in request.headers else "source.html"
-        return frame.page(request, template, screen="documents", found=found, quote=quote)
+        if "hx-request" in request.headers:
+            return frame.part(request, "source_part.html", found=found)
+        return frame.page(request, "source.html", screen="documents", found=found)
 
     return router

@@ -55,17 +55,19 @@ class Frame:
     def page(
         self, request: Request, template: str, *, status: int = 200, **context: Any
     ) -> HTMLResponse:
-        """Return a template as an answer; `screen` in the context is the one that the navigation marks."""
-        return HTMLResponse(self.text(request, template, **context), status)
+        """Return a whole page; `screen` in the context is the one that the navigation marks."""
+        # The mark comes first: what happens while the rest is looked up is told again, and not lost.
+        around = {"mark": events.now(self.house), "tray": tray(self.house)}
+        around["steps"] = project.steps(self.house)
+        return self.part(request, template, status=status, **{**around, **context})
 
-    def text(self, request: Request, template: str, **context: Any) -> str:
-        """Return a template as text, with what every template may use."""
+    def part(
+        self, request: Request, template: str, *, status: int = 200, **context: Any
+    ) -> HTMLResponse:
+        """Return a part of a page, or a page without navigation: nothing is looked up but what the context holds."""
         language = self.language(request)
         shared = {
             "project": self.house.config.name,
-            "steps": project.steps(self.house),
-            "tray": tray(self.house),
-            "mark": events.now(self.house),
             "theme": request.cookies.get("theme", "auto"),
             "language": language,
             "languages": words.LANGUAGES,
@@ -74,7 +76,8 @@ class Frame:
             "screen": "",
             "form": Form(),
         }
-        return environment(language).get_template(template).render({**shared, **context})
+        text = environment(language).get_template(template).render({**shared, **context})
+        return HTMLResponse(text, status)
 
 
 def tray(house: House) -> list[dict[str, Any]]:

@@ -1,7 +1,5 @@
 """Screen Home: where this project stands, and what to do next."""
 
-from typing import Any
-
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
@@ -13,21 +11,17 @@ def routes(frame: Frame) -> APIRouter:
     router = APIRouter()
     house = frame.house
 
-    def facts(request: Request) -> dict[str, Any]:
-        found = project.steps(house)
-        return {
-            "screen": "home",
-            "next": project.next_step(found),
-            "about": project.about(house),
-            "steps": found,
-        }
-
     @router.get("/")
     def page(request: Request) -> HTMLResponse:
-        return frame.page(request, "home.html", **facts(request))
+        found = project.steps(house)
+        context = {"steps": found, "next": project.next_step(found)}
+        return frame.page(
+            request, "home.html", screen="home", about=project.about(house), **context
+        )
 
     @router.get("/home/steps")
     def steps(request: Request) -> HTMLResponse:
-        return frame.page(request, "home_steps.html", **facts(request))
+        found = project.steps(house)
+        return frame.part(request, "home_steps.html", steps=found, next=project.next_step(found))
 
     return router

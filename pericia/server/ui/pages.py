@@ -60,7 +60,7 @@ def _own(made: frame.Frame, key: str) -> APIRouter:
 
     @router.get("/parts/tray")
     def tray(request: Request) -> HTMLResponse:
-        return made.page(request, "tray.html")
+        return made.part(request, "tray.html", tray=frame.tray(made.house))
 
     @router.post("/tasks/{id_}/stop")
     def stop(request: Request, id_: str) -> Response:
@@ -84,7 +84,7 @@ def _own(made: frame.Frame, key: str) -> APIRouter:
 
     @router.get("/login")
     def login(request: Request, next: str = "/") -> HTMLResponse:  # noqa: A002
-        return made.page(request, "login.html", next=next)
+        return made.part(request, "login.html", next=next)
 
     @router.post("/login")
     def enter(
@@ -95,7 +95,7 @@ def _own(made: frame.Frame, key: str) -> APIRouter:
         if key and session_of(given) != session_of(key):
             text = made.sentence(request, "This is not the key of this server.")
             form = frame.Form({"key": ""}, {"key": text})
-            return made.page(request, "login.html", status=422, next=next, form=form)
+            return made.part(request, "login.html", status=422, next=next, form=form)
         response = RedirectResponse(_local(next), 303)
         response.set_cookie(SESSION, session_of(key), httponly=True, samesite="strict")
         return response
@@ -134,7 +134,7 @@ def _speak_of_errors(app: FastAPI, made: frame.Frame) -> None:
                 message = made.sentence(request, "The page could not read what was sent.")
             status = answer.status_code
             context = {"message": message, "hint": hint, "code": status}
-            return made.page(request, "error.html", status=status, **context)
+            return made.part(request, "error.html", status=status, **context)
 
         app.add_exception_handler(kind, handler)
 
