@@ -2,7 +2,7 @@
 
 import os
 import re
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from pericia.errors import ConfigError
 
@@ -11,6 +11,8 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 def with_secrets(address: str) -> str:
     """Return the address with each `${NAME}` replaced by the environment variable of that name.
+
+    A part of an address is quoted as addresses need it; a variable may also hold the whole address.
 
     Raises:
         ConfigError: a variable is not set, or a password stands in the address itself.
@@ -32,7 +34,9 @@ def with_secrets(address: str) -> str:
             f"The address '{address}' needs the environment variable {missing[0]}, which is not set.",
             hint=f"Run: export {missing[0]}=…",
         )
-    return _VARIABLE.sub(lambda match: os.environ[match[1]], address)
+    if whole := _VARIABLE.fullmatch(address):
+        return os.environ[whole[1]]
+    return _VARIABLE.sub(lambda match: quote(os.environ[match[1]], safe=""), address)
 
 
 def without_password(address: str) -> str:

@@ -15,9 +15,9 @@ Operator = Literal[">", ">=", "<", "<="]
 _WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+|[%°€$£]")
 _OPERATIONS: dict[str, dict[Operation, str]] = {
     "en": {
-        "count": "how many; number of; count of; count",
+        "count": "how many; number of; count of",
         "sum": "sum of; sum; total of; total; altogether; in total",
-        "avg": "average; mean; on average",
+        "avg": "average; the mean; mean of; mean value; on average",
         "max": "highest; largest; maximum; biggest; greatest",
         "min": "lowest; smallest; minimum; least",
     },

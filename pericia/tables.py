@@ -69,13 +69,13 @@ class TableStore:
         self._path = path
 
     def replace(self, documents: Iterable[Document], gone: Collection[str] = ()) -> None:
-        """Make the tables of each document the only ones of it, and remove those of `gone`, in one transaction."""
+        """Remove the tables of `gone`, then make those of each document the only ones of it, in one transaction."""
         with self._writing() as db:
+            self._remove(db, gone)
             for document in documents:
                 self._remove(db, [document.id])
-                for number, parts in enumerate(_whole(document.tables), 1):
-                    _add(db, document, number, parts)
-            self._remove(db, gone)
+                for parts in _whole(document.tables):
+                    _add(db, document, parts)
 
     def keep(self, document_ids: Collection[str]) -> None:
         """Remove the tables of all other documents."""
@@ -190,7 +190,7 @@ def _whole(tables: Sequence[Table]) -> list[list[Table]]:
     return whole
 
 
-def _add(db: sqlite3.Connection, document: Document, number: int, parts: Sequence[Table]) -> None:
+def _add(db: sqlite3.Connection, document: Document, parts: Sequence[Table]) -> None:
     """Add a table of records; one row or one column is none, and rows of totals would be counted twice."""
     first = parts[0]
     width = len(first.columns)
@@ -205,7 +205,7 @@ def _add(db: sqlite3.Connection, document: Document, number: int, parts: Sequenc
         return
     names = _distinct(first.columns)
     numbers = [read_numbers([cells[j] for _, _, cells in records]) for j in range(width)]
-    name = _free_name(db, document.source, first.place.sheet, number)
+    name = _free_name(db, document.source, first.place.sheet)
     kept = tuple(
         Column(n, found and Numbers((), found.unit, found.unit_first, found.decimal))
         for n, found in zip(names, numbers, strict=True)
@@ -263,10 +263,9 @@ def _distinct(columns: Sequence[str]) -> list[str]:
     return names
 
 
-def _free_name(db: sqlite3.Connection, source: str, sheet: str | None, number: int) -> str:
+def _free_name(db: sqlite3.Connection, source: str, sheet: str | None) -> str:
     """Return a name for a table that says where it comes from, and is not taken."""
-    name = f"{source}#{sheet}" if sheet else source
-    wanted = name if number == 1 else f"{name}#{number}"
+    wanted = f"{source}#{sheet}" if sheet else source
     taken = {row[0].casefold() for row in db.execute("SELECT name FROM sqlite_master")}
     free, suffix = wanted, 2
     while free.casefold() in taken or free.casefold().startswith("sqlite_"):

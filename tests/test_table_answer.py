@@ -75,6 +75,7 @@ def test_a_form_is_computed_and_cites_its_cells(
         "Which model has the highest average price?",
         "What is the total?",
         "Who repairs the pumps?",
+        "What does price mean?",
         "How many?",
         "",
     ],

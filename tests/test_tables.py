@@ -75,7 +75,7 @@ def test_a_document_is_replaced_and_removed_with_its_tables(tmp_path: Path) -> N
     store.replace([document("d1", "a.csv"), document("d2", "b.csv")])
     store.replace([document("d3", "a.csv")], gone=["d1"])
     assert [(t.name, t.document_id) for t in store.tables()] == [
-        ("a.csv (2)", "d3"),
+        ("a.csv", "d3"),
         ("b.csv", "d2"),
     ]
     store.keep(["d2"])
