@@ -89,7 +89,7 @@ _SNOWBALL = {
     "tr": "turkish",
 }
 
-# Measured (benchmarks/retrieval_2cores_2026-11-21.md): Portuguese gains from 4-grams, English loses by stems.
+# Measured (benchmarks/retrieval_units.py): Portuguese gains from 4-grams, English loses by stems. Bulgarian has no stemmer.
 _BEST_UNIT: dict[str, Unit] = {"en": "surface", "pt": "grams", "bg": "grams"}
 
 
