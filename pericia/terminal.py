@@ -375,8 +375,8 @@ def trained_lines(adapters: Sequence[Adapter]) -> Iterator[str]:
 def comparison_lines(found: Comparison) -> Iterator[str]:
     """Yield what differs between two adapters."""
     yield f"[bold]{found.one}[/] and [bold]{found.other}[/]"
-    for key, (first, second) in found.changed.items():
-        yield escape(f"  {key}: {first!s:.60} / {second!s:.60}")
+    for key, (one, other) in found.changed.items():
+        yield escape(f"  {key}: {one!s:.60} / {other!s:.60}")
     for name, sources in (
         (found.one, found.only_one_sources),
         (found.other, found.only_other_sources),
@@ -384,8 +384,8 @@ def comparison_lines(found: Comparison) -> Iterator[str]:
         if sources:
             shown = ", ".join(sources[:SHOWN]) + (", …" if len(sources) > SHOWN else "")
             yield escape(f"  documents of {name} alone: {shown}")
-    if all(loss is not None for loss in found.best_losses):
-        first, second = found.best_losses
+    first, second = found.best_losses
+    if first is not None and second is not None:
         same = "the same rows" if found.same_validation else "other rows, so not comparable"
         yield f"  validation loss: {first:.4f} / {second:.4f} ({same})"
     if not found.changed:
