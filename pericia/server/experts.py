@@ -108,9 +108,10 @@ class Experts:
             if name in deployments:
                 return replace(self.find(deployments[name].model), name=name)
         # the industry's own names come first; others need not look at its index and its runs
-        is_own = name.partition(":")[0] == self._config.name
-        parts = (self._arms,) if is_own else ()
-        for part in (*parts, self._fixed, self._aliases, self._tuned):
+        parts: list[Callable[[], Iterator[Served]]] = [self._fixed, self._aliases, self._tuned]
+        if name.partition(":")[0] == self._config.name:
+            parts.insert(0, self._arms)
+        for part in parts:
             for one in part():
                 if one.name == name:
                     return one
