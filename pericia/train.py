@@ -146,4 +146,5 @@ def take_over(
     with lock(training.parent, f"training of {id_}"):
         shutil.rmtree(training, ignore_errors=True)
         shutil.copytree(trained, training)
-        return registry.record(folder, id_, kind, {**recorded, **about, **job})
+        kept = {key: value for key, value in recorded.items() if key != "id"}  # of the worker's job
+        return registry.record(folder, id_, kind, {**kept, **about, **job})

@@ -131,7 +131,7 @@ def test_a_worker_s_adapter_is_taken_over_and_found_by_the_same_job(tmp_path: Pa
         "settings": SETTINGS.model_dump(),
         "dataset_sha256": "d",
     }
-    recorded = {**json.loads(json.dumps(job)), "train_s": 2.0}
+    recorded = {**json.loads(json.dumps(job)), "train_s": 2.0, "id": "ftjob-1"}
     folder = tmp_path / "adapters"
     adopted = take_over(
         trained,
@@ -142,6 +142,7 @@ def test_a_worker_s_adapter_is_taken_over_and_found_by_the_same_job(tmp_path: Pa
         folder=folder,
     )
     assert registry.adapters(folder) == [adopted]
+    assert adopted.id == Path(adopted.path).name
     assert (adopted.base, adopted.manifest["num_train"]) == ("tiny", 7)
     assert adopted.manifest["train_s"] == 2.0
     assert (trained / "adapter_model.safetensors").exists()

@@ -36,6 +36,7 @@ from pericia.server import (
     vllm,
     wire,
     workbench_examples,
+    workbench_jobs,
     workbench_runs,
     workbench_serve,
     workbench_train,
@@ -59,7 +60,7 @@ from pericia.workspace import Workspace
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _MOUNTS = ("/v1", "/openai/v1", "/openai")
 _PARTS = (chat, embeddings, files, fine_tuning, model_routes, responses, vector_stores)
-_WORKBENCH = (workbench_examples, workbench_runs, workbench_serve, workbench_train)
+_WORKBENCH = (workbench_examples, workbench_jobs, workbench_runs, workbench_serve, workbench_train)
 _API_PARTS = (documents, events, project, *_WORKBENCH)
 _OPEN_PATHS = ("/healthz",)
 

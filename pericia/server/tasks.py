@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import sqlalchemy as sql
 from sqlalchemy import event as sql_event
@@ -100,6 +100,12 @@ class Order:
     workspace: Workspace
     config: Config
     params: Mapping[str, Any]
+
+
+class Tell(Protocol):
+    """Says how far a task is; `total` is 0 where the end is not known."""
+
+    def __call__(self, stage: str, message: str = "", done: int = 0, total: int = 0) -> None: ...
 
 
 class Tasks:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -129,6 +128,6 @@ def test_an_unknown_task(tasks: Tasks) -> None:
         tasks.get("task-1")
 
 
-def test_every_kind_has_a_function() -> None:
-    assert sorted(taskwork.KINDS) == ["draft", "export", "preflight", "run"]
-    assert sys.modules["pericia.server.taskwork"].__doc__
+def test_every_kind_says_what_it_does() -> None:
+    assert {"draft", "export", "preflight", "run"} <= taskwork.KINDS.keys()
+    assert all(work.__doc__ for work in taskwork.KINDS.values())

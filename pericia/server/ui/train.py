@@ -15,6 +15,7 @@ from pericia.jobs import ENDED, Job
 from pericia.plan import Plan
 from pericia.server import fine_tuning
 from pericia.server import workbench_examples as examples
+from pericia.server import workbench_jobs as followed
 from pericia.server import workbench_train as bench
 from pericia.server.ui import frame
 from pericia.server.ui.frame import Frame
@@ -48,8 +49,8 @@ def routes(made: Frame) -> APIRouter:
         about = bench.about(house)
         shared = {
             "about": about,
-            "view": bench.job_view(house, shown.id) if shown else None,
-            "jobs": [bench.job_json(job) for job in jobs],
+            "view": followed.job_view(house, shown.id) if shown else None,
+            "jobs": [followed.job_json(job) for job in jobs],
             "check": check,
             "rows": [marked(text) for text in check.result["rows"]]
             if check and check.result
@@ -70,7 +71,7 @@ def routes(made: Frame) -> APIRouter:
 
     @router.get("/live")
     def live(request: Request, job: str) -> HTMLResponse:
-        view = bench.job_view(house, job)
+        view = followed.job_view(house, job)
         return made.page(
             request, "train_live.html", view=view, num_events=_SHOWN_EVENTS, now=time()
         )
