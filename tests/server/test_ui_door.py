@@ -49,6 +49,8 @@ def test_another_name_is_not_answered(start: Start) -> None:
         ({"origin": "http://evil.example"}, False),
         ({"origin": "null"}, False),
         ({"sec-fetch-site": "cross-site"}, False),
+        ({"sec-fetch-site": "same-site"}, False),
+        ({"sec-fetch-site": "same-origin", "origin": "null"}, True),
         ({"origin": "http://evil.example", "authorization": "Bearer any"}, True),
     ],
 )

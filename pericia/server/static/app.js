@@ -76,17 +76,34 @@ document.addEventListener("keydown", (event) => {
 // --- events: say that something has changed; a region then fetches itself again (hx-trigger="pericia:event from:body")
 
 const APART_MS = 1600; // more than any throttle of a template, so that the last event always comes through
-const last = new Map(); // what kind of event was told when, and which one waits to be told
+const kinds = new Map(); // of each kind of event: when it was told, what waits, and how many regions fetch because of it
+
+const kindOf = (name) => kinds.get(name) ?? kinds.set(name, { at: -Infinity, timer: 0, waiting: null, fetching: 0 }).get(name);
 
 function tell(name, event) {
-  const state = last.get(name) ?? { at: -Infinity, timer: 0 };
-  last.set(name, state);
-  clearTimeout(state.timer);
-  state.timer = setTimeout(() => {
-    state.at = performance.now();
-    body.dispatchEvent(new CustomEvent(name, { detail: event }));
-  }, Math.max(0, state.at + APART_MS - performance.now()));
+  const kind = kindOf(name);
+  kind.waiting = event;
+  clearTimeout(kind.timer);
+  kind.timer = setTimeout(() => {
+    // A region that fetches is about to be replaced and would not hear; the event is told when it has been.
+    if (kind.fetching || !kind.waiting) return;
+    const detail = kind.waiting;
+    kind.waiting = null;
+    kind.at = performance.now();
+    body.dispatchEvent(new CustomEvent(name, { detail }));
+  }, Math.max(0, kind.at + APART_MS - performance.now()));
 }
+
+const causeOf = (event) => event.detail.requestConfig?.triggeringEvent?.type ?? "";
+body.addEventListener("htmx:beforeRequest", (event) => {
+  if (causeOf(event).startsWith("pericia:")) kindOf(causeOf(event)).fetching += 1;
+});
+body.addEventListener("htmx:afterRequest", (event) => {
+  if (!causeOf(event).startsWith("pericia:")) return;
+  const kind = kindOf(causeOf(event));
+  kind.fetching = Math.max(0, kind.fetching - 1);
+  if (!kind.fetching && kind.waiting) tell(causeOf(event), kind.waiting);
+});
 
 listen(body.dataset.topics, body.dataset.mark, (event) => {
   tell("pericia:event", event);

@@ -67,6 +67,14 @@ async function request(question, arm, signal) {
   }
 }
 
+// After the first question the page's title is kept for those who hear the page.
+function welcome() {
+  const section = ask.querySelector("[data-welcome]");
+  if (!section || section.className === "visually-hidden") return;
+  section.className = "visually-hidden";
+  section.replaceChildren(section.querySelector("h1"));
+}
+
 async function put(question, arm) {
   const started = performance.now();
   const box = make("article", "exchange");
@@ -77,7 +85,7 @@ async function put(question, arm) {
   const text = make("div", "answer pending");
   text.hidden = true;
   box.append(heading, thinking, text);
-  ask.querySelector("[data-welcome]")?.remove();
+  welcome();
   answers.append(box);
   answers.dataset.state = "loading";
   box.scrollIntoView({ block: "start", behavior: "smooth" });

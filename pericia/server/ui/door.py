@@ -26,7 +26,7 @@ OPEN = ("/login", "/static/")
 _HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # no-referrer would make a form's own origin "null"
     "cross-origin-opener-policy": "same-origin",
 }
 _SAFE = ("GET", "HEAD", "OPTIONS")
@@ -103,8 +103,11 @@ class Door:
         origin = headers.get("origin")
         if method in _SAFE or "authorization" in headers or "api-key" in headers:
             return
-        same = origin is None or urlsplit(origin).netloc == headers.get("host")
-        if not same or headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        site = headers.get(
+            "sec-fetch-site"
+        )  # what the browser says; older ones say only the origin
+        is_own = origin is None or urlsplit(origin).netloc == headers.get("host")
+        if site not in ("same-origin", "none") if site else not is_own:
             raise RequestError(
                 f"A page of '{origin}' may not change anything here.",
                 code="cross_origin",
