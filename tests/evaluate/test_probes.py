@@ -6,13 +6,15 @@ import pytest
 
 from pericia.config import Config, EvaluateConfig
 from pericia.evaluate.arms import Bench
+from pericia.evaluate.collect import Event
 from pericia.evaluate.lanes import Lane
 from pericia.evaluate.losses import BASE, DOMAIN, GENERAL, bits_per_byte, probed, setbacks
 from pericia.evaluate.probes import ITEMS, probe, read_items
 from pericia.models.local.model import load_folder
 from pericia.prompts import closed_book_prompt
-from pericia.types import Chunk, Context, Passage, Place, TextLoss
+from pericia.types import Adapter, Chunk, Context, Passage, Place, Prompt, TextLoss
 from tests.evaluate.bench import FakeTools
+from tests.fakes import FakeModel
 
 
 def test_a_text_loses_what_its_tokens_lose(tiny_model: Path) -> None:
@@ -27,17 +29,37 @@ def test_a_text_loses_what_its_tokens_lose(tiny_model: Path) -> None:
     assert model.text_loss("") == TextLoss(0.0, 0, 0)
 
 
-def test_each_adapter_reads_the_same_texts_as_the_base(tiny_model: Path) -> None:
+class Rated(FakeModel):
+    """Loses a nat a letter, two with an adapter."""
+
+    def text_loss(
+        self, text: str, *, prompt: Prompt | None = None, adapter: Path | None = None
+    ) -> TextLoss:
+        return TextLoss(len(text) * (2.0 if adapter else 1.0), len(text.split()), len(text))
+
+
+def test_each_adapter_reads_the_same_texts_as_the_base() -> None:
     chunk = Chunk("c", "d", "v.md", "the pump is red", 0, 15, Place(line=1))
     config = Config(evaluate=EvaluateConfig(probes=3))
     bench = Bench(
-        model=load_folder(str(tiny_model)),
+        model=Rated(),
         instruction="Be short.",
         max_new_tokens=4,
         contexts={"q1": Context((Passage(chunk, 1, 1.0),)), "q2": Context(())},
+        adapters={"fine_tuned": Adapter("a", "adapters/a", "base", "fine_tuned")},
     )
-    lanes = [Lane("rag", "rag", config, FakeTools().tools())]
-    assert probe(lanes, {"rag": bench}, lambda event: None) == {}  # nothing was trained
+    lanes = [Lane(name, name, config, FakeTools().tools()) for name in ("rag", "fine_tuned")]
+    benches = {"rag": bench, "fine_tuned": bench}
+    events: list[Event] = []
+    found = probe(lanes, benches, events.append)
+    assert found[DOMAIN] == {BASE: [[15.0, 4, 15]], "fine_tuned": [[30.0, 4, 15]]}
+    assert [len(listed) for listed in found[GENERAL].values()] == [3, 3]
+    assert [event.message for event in events] == [BASE, "fine_tuned"]
+    assert probe(lanes[:1], benches, events.append) == {}  # nothing was trained
+    silent = [
+        Lane("fine_tuned", "fine_tuned", Config(evaluate=EvaluateConfig(probes=0)), lanes[0].tools)
+    ]
+    assert probe(silent, benches, events.append) == {}
 
 
 def test_probes_are_paired_text_by_text() -> None:
