@@ -92,7 +92,10 @@ def test_a_failure_says_what_is_wrong_and_a_fault_keeps_its_secret(tasks: Tasks)
     assert broken.error is not None
     assert "secret" not in str(broken.error)
     log = tasks.folder / f"{broken.id}.log"
-    assert "a secret" in log.read_text(encoding="utf-8")
+    deadline = time.monotonic() + WAIT_S
+    while "a secret" not in log.read_text(encoding="utf-8"):  # written as the process ends
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_it_is_stopped_and_goes_on(tasks: Tasks) -> None:

@@ -32,6 +32,7 @@ function draw() {
   if (!box || !window.uPlot) return;
   const data = points();
   box.hidden = data[0].length === 0;
+  if (box.hidden) return; // a hidden box has no width to draw in
   if (chart && box.contains(chart.root)) { chart.setData(data); return; }
   box.replaceChildren();
   const soft = colour("ink-soft");
