@@ -23,6 +23,8 @@ def read(path: Path, source: str, *, password: str = "", limits: Limits) -> Docu
                 rows += [[_shown(v) for v in row] for row in zip(*columns, strict=True)]
                 if len(rows) > limits.rows:
                     break
+    except pa.ArrowMemoryError:  # the file may be whole: the worker ends, and its limit is named
+        raise
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"'{path.name}' is no readable Parquet file: {error}.", hint="Write it again."
