@@ -1,0 +1,64 @@
+"""Every sentence of the page in every language, and numbers and dates as each writes them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pericia.server.ui import words
+from tests.server.messages import catalogues, others, placeholders, sentences
+
+
+@pytest.mark.parametrize("language", [*others()])
+def test_every_sentence_is_translated_with_the_same_values(language: str) -> None:
+    known = {
+        (message.id, screen): message
+        for screen, catalogue in catalogues(language).items()
+        for message in catalogue
+        if message.id
+    }
+    faults = []
+    for sentence in sentences():
+        message = known.pop((sentence.id, sentence.screen), None)
+        if message is None:
+            faults.append(f"missing in {sentence.screen}.po: {sentence.id!r}")
+            continue
+        given = message.string if isinstance(message.string, tuple | list) else [message.string]
+        forms = [form or "" for form in given]
+        if message.fuzzy or not all(forms):
+            faults.append(f"untranslated in {sentence.screen}.po: {sentence.id!r}")
+            continue
+        wanted = set[str]().union(*map(placeholders, sentence.forms))
+        strange = set[str]().union(*map(placeholders, forms)) - wanted
+        if strange or wanted - placeholders(forms[-1]):  # a singular may leave its number out
+            faults.append(f"other values in {sentence.screen}.po: {sentence.id!r}")
+    faults += [f"unused in {screen}.po: {id_!r}" for id_, screen in known]
+    assert not faults, "Run: python -m tests.server.messages\n" + "\n".join(faults)
+
+
+def test_sentences_are_found_in_templates_and_screens() -> None:
+    said = {sentence.id: sentence.screen for sentence in sentences()}
+    assert said["Drop files or folders here"] == "documents"
+    assert said["Type a question first."] == "frame"  # said by Ask and by Documents
+    assert said[("%(num)s passage", "%(num)s passages")]
+
+
+def test_numbers_are_written_as_each_language_does() -> None:
+    assert words.number(12345.678, "en", 1) == "12,345.7"
+    assert words.number(12345.678, "es", 1) == "12.345,7"
+    assert words.percent(0.783, "bg", 1) == "78,3%"
+    assert words.size(37_145, "pt") == "37 kB"
+    assert "2001" in words.moment(1e9, "bg")
+    assert words.duration(7200, "es") == "2 horas"
+    assert words.language_name("es", "en") == "Spanish"
+    assert words.language_name("xx-nothing", "en") == "xx-nothing"
+
+
+@given(st.text())
+def test_any_accept_language_gives_a_language(header: str) -> None:
+    assert words.choose_language(None, header) in words.LANGUAGES
+
+
+def test_the_choice_counts_more_than_the_browser() -> None:
+    assert words.choose_language("bg", "es") == "bg"
+    assert words.choose_language("xx", "es;q=0.2, pt;q=0.9") == "pt"
+    assert words.choose_language(None, "de, es;q=0") == "en"
