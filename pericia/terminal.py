@@ -101,6 +101,9 @@ def sync_lines(report: "SyncReport") -> Iterator[str]:
         ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing to do"
     )
     yield f"[bold]{report.num_documents} documents, {report.num_chunks} chunks[/] ({done})"
+    if report.num_tokens_sent:
+        cost = "price unknown" if report.cost_usd is None else f"{report.cost_usd:.4f} USD"
+        yield f"{report.num_tokens_sent} tokens sent to the embedder ({cost})"
     for title, items in (("skipped", report.skipped), ("partly read", report.notes)):
         if items:
             yield f"{len(items)} {title}:"

@@ -12,6 +12,7 @@ from pericia.embedders import Vectors
 from pericia.errors import ConflictError, InputError, NotFoundError
 from pericia.index import SyncReport, sync
 from pericia.staging import SyncEvent
+from pericia.terminal import sync_lines
 from pericia.verify import verify
 from pericia.workspace import lock
 from tests.fakes import FakeEmbedder
@@ -264,3 +265,27 @@ def test_equal_passages_are_embedded_once(docs: Path) -> None:
 def test_two_syncs_at_once_are_refused(docs: Path) -> None:
     with lock(docs.parent / "index", "test"), pytest.raises(ConflictError):
         run(docs)
+
+
+class MeteredEmbedder(CountingEmbedder):
+    """An embedder on a server: a word costs a cent."""
+
+    num_tokens_sent = 0
+
+    @property
+    def cost_usd(self) -> float | None:
+        return self.num_tokens_sent / 100
+
+    def embed_passages(self, texts: Sequence[str]) -> Vectors:
+        self.num_tokens_sent += sum(len(text.split()) for text in texts)
+        return super().embed_passages(texts)
+
+
+def test_what_a_remote_embedder_costs_is_said(docs: Path) -> None:
+    report = run(docs, MeteredEmbedder())
+    assert report.num_tokens_sent > 10
+    assert report.cost_usd == report.num_tokens_sent / 100
+    assert run(docs, MeteredEmbedder()).num_tokens_sent == 0
+    said = " ".join(sync_lines(report))
+    assert f"{report.num_tokens_sent} tokens sent" in said
+    assert f"{report.cost_usd:.4f} USD" in said
