@@ -73,8 +73,8 @@ def number(value: float, language: str, digits: int = 0) -> str:
     """Return a number as the language writes it.
 
     Example:
-        >>> number(1234.5, "es", 1), number(1234, "en")
-        ('1234,5', '1,234')
+        >>> number(12345.5, "es", 1), number(1234, "en")
+        ('12.345,5', '1,234')
     """
     pattern = "#,##0" + ("." + "0" * digits if digits else "")
     return format_decimal(value, format=pattern, locale=language)
