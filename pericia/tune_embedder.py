@@ -17,9 +17,9 @@ from pericia.answer import open_library
 from pericia.config import Config
 from pericia.dataset import read_dataset
 from pericia.errors import ConfigError, InputError
-from pericia.staging import indexed_text
 from pericia.prompts import is_refusal
 from pericia.similarity import words
+from pericia.staging import indexed_text
 from pericia.trainers import load_embedder_trainer
 from pericia.types import Chunk, Example, TrainEvent
 from pericia.workspace import Workspace, lock, sha256_of, write_json

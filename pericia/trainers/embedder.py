@@ -21,7 +21,7 @@ from sentence_transformers import (
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
 )
-from sentence_transformers.base.training_args import BatchSamplers
+from sentence_transformers.base.sampler import BatchSamplers
 from sentence_transformers.sentence_transformer.losses import (
     MatryoshkaLoss,
     MultipleNegativesRankingLoss,
@@ -84,9 +84,7 @@ class EmbedderTrainer:
         started = time.perf_counter()
         trainer.train(resume_from_checkpoint=_last_checkpoint(folder / "checkpoints"))
         history = trainer.state.log_history
-        if any(entry.get("loss", 1.0) != entry.get("loss", 1.0) for entry in history):
-            hint = "Lower embedder_training.learning_rate."
-            raise JobError("The loss is no number: the training has come apart.", hint=hint)
+        _check_losses([entry["loss"] for entry in history if "loss" in entry])
         model.save_pretrained(str(folder), create_model_card=False)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return {
@@ -109,6 +107,15 @@ class _Progress(TrainerCallback):
         if self._on_event is not None and ("loss" in logs or "eval_loss" in logs):
             losses = logs.get("loss"), logs.get("eval_loss")
             self._on_event(TrainEvent(state.global_step, state.max_steps, *losses))
+
+
+def _check_losses(losses: Sequence[float]) -> None:
+    if any(loss != loss for loss in losses):
+        hint = "Lower embedder_training.learning_rate."
+        raise JobError("The loss is no number: the training has come apart.", hint=hint)
+    if not any(losses):
+        text = "Every loss is 0: no batch held two passages, so there was nothing to tell apart."
+        raise JobError(text, hint="Give examples about more passages.")
 
 
 def _load(base: str) -> SentenceTransformer:

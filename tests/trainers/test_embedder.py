@@ -9,7 +9,7 @@ import pytest
 from pericia import index
 from pericia.config import EmbedderTrainConfig, parse_config
 from pericia.embedders import load
-from pericia.errors import ConfigError, InputError
+from pericia.errors import ConfigError, InputError, JobError
 from pericia.trainers import load_embedder_trainer
 from pericia.tune_embedder import find_pairs, measure, ranks, train_embedder
 from pericia.types import Chunk, Example, Message, Place
@@ -109,6 +109,11 @@ def test_training_brings_questions_to_their_passages(tmp_path: Path) -> None:
         root=tmp_path,
     )
     assert report.added == len(words)
+    same = [("What about zorb?", "item 1"), ("Tell of zorb", "item 1")]
+    with pytest.raises(JobError, match="nothing to tell apart"):
+        load_embedder_trainer().train(
+            same, [], "minilm", EmbedderTrainConfig(epochs=1, batch_size=2), tmp_path / "y"
+        )
     with pytest.raises(InputError, match="is more than the 384"):
         load_embedder_trainer().train(
             [("a", "b")], [], "minilm", EmbedderTrainConfig(dimensions=(512,)), tmp_path / "x"
