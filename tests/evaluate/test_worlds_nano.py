@@ -16,7 +16,7 @@ def test_a_small_world_gets_right_or_honest_advice(name: str, tmp_path: Path) ->
         tmp_path,
         num_questions=12,
         num_examples=16,
-        train={"epochs": 1},
+        train={"epochs": 4},
     )
     assert outcome.verdict in {"right", "honest"}, outcome
     assert set(outcome.means) == {"prompt", "few_shot", "rag", "fine_tuned", "rag_fine_tuned"}
