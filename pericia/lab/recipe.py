@@ -57,7 +57,7 @@ def episode_at(progress: float, seed: int, rng: Random) -> Episode:
         load = Load((1, 5), (2, 8), (2, 5), follow_ups)
     else:
         load = Load((3, 5), (6, 16), (3, 8), follow_ups)
-    shares = [80, 0, 0, 2, 12, 6] if progress < 0.1 else [60, 7, 3, 4, 15, 11]
+    shares = [80, 0, 0, 2, 12, 6] if progress < 0.1 else [45, 5, 2, 4, 22, 22]
     skill = rng.choices(["read", "join", "compare", "recall", "follow", "closed"], shares)[0]
     if skill == "follow":
         return follow(industry, rng.choice([2, 3, 3, 3, 4]))
