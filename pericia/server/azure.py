@@ -32,7 +32,8 @@ def routes(house: House) -> APIRouter:
         return known[name]
 
     # Azure's guides print POST for PUT
-    @router.api_route("/{name:path}", methods=["PUT", "POST"])
+    @router.put("/{name:path}")
+    @router.post("/{name:path}", include_in_schema=False)
     def deploy(name: str, body: DeploymentRequest) -> Response:
         model = body.properties.model
         house.experts.find(model.name)

@@ -106,7 +106,8 @@ def routes(house: House) -> APIRouter:
         return Response(status_code=204)
 
     # Azure's guides print these two as POST
-    @router.api_route("/{job_id}/events", methods=["GET", "POST"])
+    @router.get("/{job_id}/events")
+    @router.post("/{job_id}/events", include_in_schema=False)
     def events(
         job_id: str, request: Request, after: str | None = None, limit: Limit = 20
     ) -> Response:
@@ -118,7 +119,8 @@ def routes(house: House) -> APIRouter:
             page(found, lambda event: event_shape(event, dialect), has_more=has_more)
         )
 
-    @router.api_route("/{job_id}/checkpoints", methods=["GET", "POST"])
+    @router.get("/{job_id}/checkpoints")
+    @router.post("/{job_id}/checkpoints", include_in_schema=False)
     def checkpoints(job_id: str, after: str | None = None, limit: Limit = 10) -> Response:
         job = find(job_id)
         limit = min(limit, MAX_LIMIT)
