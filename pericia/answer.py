@@ -68,7 +68,8 @@ def open_library(
     settings = with_legs(config.retrieval, own)
     store = open_store(workspace.index, config.store, embedder)
     tables = TableStore(own / TABLES)
-    return Library(store, embedder, settings, catalogue, tables, groups, read_refusal(own))
+    refusal = read_refusal(own) if settings.refusal == "fitted" else None
+    return Library(store, embedder, settings, catalogue, tables, groups, refusal)
 
 
 def answer(

@@ -82,6 +82,10 @@ class RetrievalConfig(Section):
         "auto",
         "words, stems or 4-grams as the lexical leg compares them; auto is the language's best",
     )
+    refusal: Literal["constant", "fitted"] = knob(
+        "constant",
+        "fitted follows the examples and catches more, but refuses too much where questions differ from them",
+    )
     refuse_below: float = knob(
         0.25,
         "a careful constant until calibrated on unanswerable questions",

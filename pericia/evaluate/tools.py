@@ -148,7 +148,7 @@ def _calibrated(
 ) -> Refusal | None:
     """Return the rule when to refuse, fitted on questions with and without their documents."""
     files = library.catalogue.files
-    if len(files) > MOST_HIDDEN:
+    if library.settings.refusal != "fitted" or len(files) > MOST_HIDDEN:
         return None
 
     def find(question: str, hidden: Sequence[str]) -> list[Passage]:
