@@ -57,7 +57,7 @@ class Frame:
     ) -> HTMLResponse:
         """Return a whole page; `screen` in the context is the one that the navigation marks."""
         # The mark comes first: what happens while the rest is looked up is told again, and not lost.
-        around = {"mark": events.now(self.house), "tray": tray(self.house)}
+        around: dict[str, Any] = {"mark": events.now(self.house), "tray": tray(self.house)}
         around["steps"] = project.steps(self.house)
         return self.part(request, template, status=status, **{**around, **context})
 

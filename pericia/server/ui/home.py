@@ -1,5 +1,7 @@
 """Screen Home: where this project stands, and what to do next."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
@@ -14,7 +16,7 @@ def routes(frame: Frame) -> APIRouter:
     @router.get("/")
     def page(request: Request) -> HTMLResponse:
         found = project.steps(house)
-        context = {"steps": found, "next": project.next_step(found)}
+        context: dict[str, Any] = {"steps": found, "next": project.next_step(found)}
         return frame.page(
             request, "home.html", screen="home", about=project.about(house), **context
         )
