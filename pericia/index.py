@@ -7,7 +7,6 @@ has its own; it is embedded piece by piece into a journal on disk and becomes vi
 are announced in the catalogue, stored, and entered in the catalogue; killed anywhere, the next sync repairs it.
 """
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +29,8 @@ from pericia.catalogue import (
 from pericia.changes import Change, changed
 from pericia.config import RetrievalConfig
 from pericia.embedders import Embedder, Metered
-from pericia.errors import InputError, MissingExtraError, PericiaError
+from pericia.errors import InputError, MissingExtraError
+from pericia.old_indexes import drop_earlier_store, drop_other_embedders
 from pericia.staging import Embedding, Entries, Reading, SyncEvent, batches
 from pericia.stores import VectorStore
 from pericia.tables import TableStore
@@ -119,7 +119,7 @@ def sync(
         files = documents.find_files(roots, root=root)
         own = index_folder(folder, embedder.name)
         store = open_store(folder, store_name, embedder)
-        notes = _drop_earlier_store(own, store_name)
+        notes = drop_earlier_store(own, store_name)
         known = _repaired(own, store, store_name)
         work = changed(files, known.files, lambda source: _fingerprint(settings, source))
         outcome = _Outcome(dict(known.files), store_name, notes=notes)
@@ -155,7 +155,7 @@ def sync(
         write_left_out(own, LeftOut(tuple(outcome.skipped), (*earlier, *outcome.notes)))
         changes = outcome.changes
         fault = store.optimize() if changes or removed else ""
-        _drop_other_embedders(folder, own, outcome)
+        outcome.notes += drop_other_embedders(folder, own)
         return SyncReport(
             added=changes.count("added"),
             changed=changes.count("changed"),
@@ -257,7 +257,10 @@ def _commit(
     """Replace the documents of a batch in one commit and enter them in the catalogue."""
     announced = tuple(reading.document.id for reading in batch)
     write_catalogue(own, outcome.catalogue(announced))
-    tables.replace(reading.document for reading in batch)
+    tables.replace(
+        (reading.document for reading in batch),
+        gone=[reading.change.old.document_id for reading in batch if reading.change.old],
+    )
     entries: dict[str, Iterable[Entry]] = {}
     for reading in batch:
         if reading.change.old is not None:
@@ -297,27 +300,3 @@ def _remove(
         outcome.files = {s: file for s, file in outcome.files.items() if s not in sources}
         write_catalogue(own, outcome.catalogue())
     return len(sources)
-
-
-def _drop_earlier_store(own: Path, store_name: str) -> list[tuple[str, str]]:
-    """Delete what another store held of this index, now that there is one in its place; return what went wrong."""
-    known = read_catalogue(own)
-    if known.store in ("", store_name):
-        return []
-    try:
-        stores.drop(known.store, own)
-    except PericiaError as error:
-        return [(f"the store '{known.store}'", f"its index was not deleted: {error.message}")]
-    return []
-
-
-def _drop_other_embedders(folder: Path, own: Path, outcome: _Outcome) -> None:
-    """Delete the index of an earlier embedder now that this one is complete: no removed text may stay behind."""
-    for other in folder.iterdir():
-        if other.is_dir() and other != own and (other / "catalogue.json").exists():
-            try:
-                stores.drop(read_catalogue(other).store or "lance", other)
-            except PericiaError as error:
-                outcome.notes.append(("an earlier index", f"not deleted: {error.message}"))
-                continue
-            shutil.rmtree(other)
