@@ -52,7 +52,8 @@ def recommend(evidence: Evidence) -> Recommendation:
         *reasons_of_data(evidence),
     )
     if evidence.num_families < FEWEST_FAMILIES:
-        return too_few(evidence, chosen, reasons)
+        untuned = [arm for arm in eligible if not evidence.kind(arm).is_tuned]
+        return too_few(evidence, best if best in untuned or not untuned else chosen, reasons)
     if (fault := _not_good_enough(evidence, best)) != "":
         return no_arm(evidence, reasons, fault)
     if _data_are_at_fault(evidence, chosen):

@@ -59,7 +59,7 @@ def test_tuning_is_not_advised_without_goal_or_baselines(
 def test_too_few_families_give_no_advice() -> None:
     advice = advise(Script((0.1, 0.1, 0.9, 0.1, 0.9)), (5,) * 7, 1)
     assert advice.arm == TOO_FEW
-    assert "Until then use" in advice.sentence
+    assert "Until then use retrieval (RAG)" in advice.sentence
 
 
 def test_a_model_that_cannot_do_it_is_not_advised() -> None:
