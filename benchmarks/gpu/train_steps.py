@@ -31,6 +31,8 @@ from trl.trainer.utils import add_fused_lm_head
 
 from pericia.foresee import Job, foresee
 from pericia.shapes import ModelShape, count_lora, read_shape, shape_of
+from pericia.trainers.local.lora import quicken
+from pericia.trainers.local.packing import collate, pack
 
 WARM_UP_STEPS = 2
 RANK = 16
@@ -159,6 +161,8 @@ def build(case: Case, shape: ModelShape, device: torch.device) -> torch.nn.Modul
     if case.checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
         adapted.enable_input_require_grads()
+    pack(model)
+    quicken(adapted)
     return adapted.train()
 
 
@@ -205,13 +209,14 @@ def train(
     optimizer = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad], lr=2e-4, fused=True
     )
-    ids = torch.randint(0, shape.vocabulary, (case.micro_batch, case.context_tokens), device=device)
+    ids = torch.randint(1, shape.vocabulary, (case.micro_batch, case.context_tokens)).tolist()
+    rows = [{"input_ids": row, "labels": row} for row in ids]
+    batch = {name: tensor.to(device) for name, tensor in collate(rows).items()}
     times, loss = [], torch.zeros(())
     for _ in range(WARM_UP_STEPS + steps):
         wait(device)
         started = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16):
-            loss = model(input_ids=ids, labels=ids, fused_lm_head=True).loss
+        loss = model(**batch, use_cache=False, fused_lm_head=True).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
         optimizer.step()
