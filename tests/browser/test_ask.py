@@ -64,7 +64,7 @@ def test_not_in_the_documents_is_an_answer(company: Served, visitor: Visitor) ->
     page.get_by_label("Your question").fill(NOWHERE)
     page.keyboard.press("Enter")
     expect(page.locator(".exchange")).to_have_attribute("data-refused", "true")
-    expect(page.get_by_text("The documents do not say").first).to_be_visible()
+    expect(page.get_by_text("No answer was found in the documents").first).to_be_visible()
     expect(page.locator(".notice.bad")).to_have_count(0)
     check_a11y(page)
 
