@@ -117,7 +117,7 @@ def test_qlora_of_phi_3_mini_is_the_bf16_prediction_with_packed_weights() -> Non
     tensors = (
         result.needed_bytes - result.memory.process_bytes - result.memory.margin_bytes
     ) / 2**20
-    assert tensors == pytest.approx(2_894, rel=0.01)  # 3,040 by the libraries' own steps
+    assert tensors == pytest.approx(2_929, rel=0.005)  # 3,040 by the libraries' own steps
     assert result.num_trainable == 25_165_824
     assert result.adapter_file_bytes == 4 * 25_165_824
     assert not result.fits

@@ -134,7 +134,11 @@ def peak_of_two_steps(
 
 def _nf4_difference(model: Any, dtype: torch.dtype) -> int:
     """Return what 4 bits change: the weights of linear layers packed, and the largest of them unpacked to compute."""
-    sizes = [layer.in_features * layer.out_features for layer in find_linears(model).values()]
+    sizes = [
+        layer.in_features * layer.out_features
+        for name, layer in find_linears(model).items()
+        if ".lora_" not in name
+    ]
     width = torch.finfo(dtype).bits // 8
     return round(sum(sizes) * (NF4_BITS / 8 - width)) + width * max(sizes, default=0)
 
