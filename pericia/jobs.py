@@ -217,7 +217,7 @@ class Ledger(Records):
             "train_loss": train_loss,
             "valid_loss": valid_loss,
         }
-        first = upsert(STEPS).values(values).on_conflict_do_nothing()
+        first = upsert(STEPS).values(values).on_conflict_do_nothing().returning(STEPS.c.step)
         again = (
             STEPS.update()
             .where(STEPS.c.job_id == job_id, STEPS.c.step == step)
@@ -227,7 +227,7 @@ class Ledger(Records):
             )
         )
         with self.engine.begin() as connection:
-            if connection.execute(first).rowcount == 1:
+            if connection.execute(first).first() is not None:
                 return True
             connection.execute(again)
         return False
