@@ -59,4 +59,7 @@ def test_added_changed_and_moved_are_told_apart(files: Files, tmp_path: Path) ->
 
 
 def test_other_settings_read_every_file_again(files: Files) -> None:
-    assert [c.kind for c in changed(files, known(files), lambda _: "other")] == ["changed", "changed"]
+    assert [c.kind for c in changed(files, known(files), lambda _: "other")] == [
+        "changed",
+        "changed",
+    ]
