@@ -87,6 +87,8 @@ def run(
     def open_(own: Config) -> Tools:
         return open_tools(own, workspace, lambda m, d, t: tell(Event("documents", m, d, t)))
 
+    # Once without the documents, so that a fault in the files is told before anything is written.
+    collect_examples(config, workspace, collect_questions(config, workspace, ()))
     tools = tools or open_(config)
     with lock(workspace.runs, "run"):
         questions = collect_questions(config, workspace, tools.sources)

@@ -277,3 +277,12 @@ def _made(folder: Path) -> Path:
 
 def _without_times(rows: tuple[object, ...]) -> list[tuple[object, ...]]:
     return [(r.question_id, r.arm, r.answer.text, r.scores, r.outcome) for r in rows]  # type: ignore[attr-defined]
+
+
+def test_a_fault_in_the_questions_leaves_the_workspace_as_it_was(tmp_path: Path) -> None:
+    config, workspace = write_firm(tmp_path)
+    write_lines(tmp_path / "questions.jsonl", [{"id": "q1", "question": "How hot?"}])
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match="'answers' is missing"):
+        run(config, workspace)
+    assert sorted(tmp_path.rglob("*")) == before
