@@ -4,17 +4,23 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test slow format clean
+.PHONY: demo test browser slow format clean
 
 demo: .venv/installed
 	$(BIN)/pericia demo
 
-test: .venv/installed
+test: .venv/installed browser
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --config importlinter.toml
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+
+# The page's tests need Debian's Chromium; where it cannot be had they are skipped.
+browser:
+	@command -v chromium > /dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && \
+		apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium > /dev/null; } || \
+		echo "No chromium: the tests of the web page will be skipped. On Debian: sudo apt-get install chromium"
 
 slow: .venv/installed
 	$(BIN)/pytest -m slow
