@@ -87,12 +87,12 @@ def run(
     def open_(own: Config) -> Tools:
         return open_tools(own, workspace, lambda m, d, t: tell(Event("documents", m, d, t)))
 
-    # Once without the documents, so that a fault in the files is told before anything is written.
-    collect_examples(config, workspace, collect_questions(config, workspace, ()))
+    # Before the documents are opened, so that a fault in the files is told before anything is written.
+    questions = collect_questions(config, workspace, ())
+    dataset, findings = collect_examples(config, workspace, questions)
     tools = tools or open_(config)
     with lock(workspace.runs, "run"):
         questions = collect_questions(config, workspace, tools.sources)
-        dataset, findings = collect_examples(config, workspace, questions)
         tainted = given_away(dataset, questions) if config.evaluate.on_leak == "show" else {}
         lanes, left_out = open_lanes(config, tools, dataset, open_more or open_)
         num_pairs = len(lanes) * (len(lanes) - 1) // 2
