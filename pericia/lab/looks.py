@@ -64,9 +64,8 @@ def looks_of(episode: Episode, pieces: Sequence[Piece]) -> list[Look]:
     if episode.skill == "follow":
         return [look for turn in range(4, len(pieces), 2) for look in _copies(pieces[: turn + 1])]
     user = pieces[1]
-    if not _HEAD.search(
-        user.text
-    ):  # closed book: nothing to look at, so the reading heads stay out of it
+    if not _HEAD.search(user.text):
+        # Closed book: there is nothing to look at, so the reading heads stay out of it.
         return [Look(SOURCE, piece.first - 1 + len("\n"), (NOWHERE,)) for piece in pieces[2::2]]
     spans = _passages(user.text)
     looks = _names(episode, user, spans)
@@ -115,7 +114,7 @@ def _statement(
     if owner >= 0:
         end_of_name = (user.token(owner + len(fact.name) - 1),)
         yield from (Look(OWNER, word, end_of_name) for word in words)
-    line = max(user.text.rfind(mark, begin, places[0]) for mark in ("\n", " | ", ". "))
+    line = max(user.text.rfind(stop, begin, places[0]) for stop in ("\n", " | ", ". "))
     label = user.text.lower().rfind(fact.label.lower(), max(begin, line), places[0])
     if label >= 0:
         last = user.token(label + len(fact.label) - 1)
@@ -163,9 +162,8 @@ def _copies(pieces: Sequence[Piece]) -> Iterator[Look]:
     """Yield where the last answer is copied from: what the question says from there, the rest from earlier answers."""
     question, answer = pieces[-2:]
     place, text = len("\n"), answer.text
-    looks: dict[
-        int, Look
-    ] = {}  # a token that begins with the space of the piece before belongs to its own
+    # By token, because one that begins with the space of the piece before belongs to the piece after it.
+    looks: dict[int, Look] = {}
     while place < len(text):
         begin, end, source = max(
             (_longest(text, place, piece) for piece in (question, *pieces[-3::-2])),
