@@ -1,9 +1,13 @@
-"""How chunks and tokens are written in a store, the same in every store, so that they come back as they were."""
+"""What is the same in every store: how chunks and tokens are written, so that they come back as they were, and what may be asked."""
 
 import json
 from dataclasses import asdict
 from hashlib import sha256
 
+import numpy as np
+from numpy.typing import NDArray
+
+from pericia.errors import ConflictError
 from pericia.types import Chunk, Place
 
 _TOKEN_CHARS = 200  # an index key has a limit of its own in every store; words are shorter, encoded data are not
@@ -34,3 +38,12 @@ def stored_token(token: str) -> str:
     if len(token) <= _TOKEN_CHARS:
         return token
     return token[:_TOKEN_CHARS] + sha256(token.encode()).hexdigest()[:16]
+
+
+def check_dimensions(question: NDArray[np.float32], num_dimensions: int) -> None:
+    """Raise ConflictError unless a question's vector has the shape of those that it is to be compared with."""
+    if question.shape != (num_dimensions,):
+        raise ConflictError(
+            f"A question of {question.shape[-1]} dimensions cannot search vectors of {num_dimensions}.",
+            hint="Ask with the embedder that the index was made with.",
+        )

@@ -21,7 +21,7 @@ from lancedb.query import MatchQuery
 from numpy.typing import NDArray
 
 from pericia.errors import ConflictError, PericiaError
-from pericia.stored import chunk_from_json, stored_token
+from pericia.stored import check_dimensions, chunk_from_json, stored_token
 from pericia.stores.lance.rows import BATCH_ROWS, filtered, hits_of, quoted, reader, schema_of
 from pericia.types import Chunk, Entry, Hit
 from pericia.workspace import lock, write_json
@@ -91,11 +91,7 @@ class LanceStore:
         documents: Collection[str] | None = None,
     ) -> list[Hit]:
         """See `VectorStore.search_dense`."""
-        if vector.shape != (self._num_dimensions,):
-            raise ConflictError(
-                f"A question of {vector.shape[-1]} dimensions cannot search vectors of {self._num_dimensions}.",
-                hint="Ask with the embedder that the index was made with.",
-            )
+        check_dimensions(vector, self._num_dimensions)
         query = self._dense_query(vector, k + _MARGIN, self._ann_settings())
         found = filtered(query, groups, documents).select(["chunk", "_distance"])
         return hits_of(found.to_arrow(), lambda row: 1.0 - row["_distance"], k)

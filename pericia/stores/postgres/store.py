@@ -24,7 +24,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from pericia.addresses import with_secrets
 from pericia.errors import ConflictError, StoreError
-from pericia.stored import chunk_from_json, chunk_to_json, stored_token
+from pericia.stored import check_dimensions, chunk_from_json, chunk_to_json, stored_token
 from pericia.stores.postgres import statements
 from pericia.stores.postgres.connection import (
     CONNECT_S,
@@ -151,11 +151,7 @@ class PostgresStore:
         documents: Collection[str] | None = None,
     ) -> list[Hit]:
         """See `VectorStore.search_dense`."""
-        if vector.shape != (self._num_dimensions,):
-            raise ConflictError(
-                f"A question of {vector.shape[-1]} dimensions cannot search vectors of {self._num_dimensions}.",
-                hint="Ask with the embedder that the index was made with.",
-            )
+        check_dimensions(vector, self._num_dimensions)
         with self._connection() as db:
             [breadth] = db.execute(
                 "SELECT ann_breadth FROM pericia_stores WHERE name = %s", (self._name,)
