@@ -137,6 +137,7 @@ def sync(
         present = {source for _, source in files}
         if files and not present & outcome.files.keys():
             source, reason = outcome.skipped[0]
+            write_left_out(own, LeftOut(tuple(outcome.skipped)))
             raise InputError(
                 f"None of the {len(files)} files can be read; '{source}': {reason}",
                 hint="Formats that are read: " + ", ".join(sorted(filter(None, documents.READERS))),

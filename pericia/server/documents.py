@@ -71,8 +71,7 @@ def routes(house: House) -> APIRouter:
 
 def files(house: House) -> list[Shelved]:
     """Return all files of the workspace with their states."""
-    readings = house.tasks.all(shelf.KIND)
-    return shelf.list_files(house.workspace, house.config, readings)
+    return shelf.list_files(house.workspace, house.config)
 
 
 def reading(house: House) -> Task | None:

@@ -109,8 +109,7 @@ def _steps(house: House) -> Iterator[Step]:
     catalogue = shelf.catalogue_of(house.workspace)
     num_documents = len(catalogue.files)
     reads = house.tasks.running(shelf.KIND) is not None
-    readings = house.tasks.all(shelf.KIND)
-    waiting = shelf.num_waiting(house.workspace, house.config, readings)
+    waiting = shelf.num_waiting(house.workspace, house.config)
     read: State = "stale" if waiting and num_documents else "done" if num_documents else "ready"
     facts = {"documents": num_documents, "passages": catalogue.num_chunks, "waiting": waiting}
     yield Step("documents", "running" if reads else read, facts)

@@ -5,19 +5,18 @@ A file comes in whole or not at all, and one that is taken away is kept until it
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Literal, Protocol
 
 from pericia import documents, index, snapshots
-from pericia.catalogue import Catalogue, Entered, read_catalogue, read_roots
+from pericia.catalogue import Catalogue, LeftOut, read_catalogue, read_left_out, read_roots
 from pericia.config import Config
 from pericia.embedders import Embedder
 from pericia.errors import ConflictError, InputError, NotFoundError
 from pericia.server.citing import file_id
-from pericia.server.tasks import Task
 from pericia.types import Document
 from pericia.workspace import Workspace
 
@@ -68,11 +67,12 @@ def catalogue_of(workspace: Workspace) -> Catalogue:
     return max(found, key=lambda catalogue: len(catalogue.files), default=Catalogue())
 
 
-def list_files(workspace: Workspace, config: Config, readings: Sequence[Task]) -> list[Shelved]:
-    """Return all files by source, those too that are indexed and gone. `readings` are the tasks that read, newest first."""
+def list_files(workspace: Workspace, config: Config) -> list[Shelved]:
+    """Return all files by source, those too that are indexed and gone."""
     entered = catalogue_of(workspace).files
     found = find_files(workspace, config)
-    shelved = [_shelved(path, source, entered.get(source), readings) for path, source in found]
+    shelf = _Shelf.of(workspace)
+    shelved = [shelf.place(path, source) for path, source in found]
     present = {source for _, source in found}
     shelved += [
         Shelved(file_id(source), source, Path(old.path), "gone", num_passages=old.num_chunks)
@@ -82,9 +82,9 @@ def list_files(workspace: Workspace, config: Config, readings: Sequence[Task]) -
     return sorted(shelved, key=lambda one: one.source)
 
 
-def num_waiting(workspace: Workspace, config: Config, readings: Sequence[Task]) -> int:
+def num_waiting(workspace: Workspace, config: Config) -> int:
     """Return how many files are not read as they are now and could be; those that were refused do not wait."""
-    states = [one.state for one in list_files(workspace, config, readings)]
+    states = [one.state for one in list_files(workspace, config)]
     return sum(state in ("waiting", "changed", "gone") for state in states)
 
 
@@ -96,7 +96,7 @@ def find(workspace: Workspace, config: Config, wanted: str) -> Shelved:
     """
     for path, source in find_files(workspace, config):
         if wanted in (source, file_id(source)):
-            return _shelved(path, source, catalogue_of(workspace).files.get(source), ())
+            return _Shelf.of(workspace).place(path, source)
     raise NotFoundError(
         f"There is no document '{wanted}'.", hint="It may have been moved or removed."
     )
@@ -202,43 +202,54 @@ def _read_once(path: Path, source: str, password: str, _mtime_ns: int, _size: in
     return documents.read(path, source, password=password)
 
 
-def _shelved(path: Path, source: str, old: Entered | None, readings: Iterable[Task]) -> Shelved:
-    stat = path.stat()
-    state: State = "waiting"
-    if old is not None:
-        is_same = (old.size, old.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
-        state = "read" if is_same else "changed"
-    reasons: tuple[str, ...] = ()
-    if said := _last_said(source, stat.st_mtime, readings):
-        reasons = said[1]
-        state = "partly" if said[0] == "notes" and state == "read" else state
-        state = "skipped" if said[0] == "skipped" else state
-    return Shelved(
-        id=file_id(source),
-        source=source,
-        path=path,
-        state=state,
-        num_bytes=stat.st_size,
-        modified_at=stat.st_mtime,
-        num_passages=old.num_chunks if old else 0,
-        language=old.language if old else "",
-        reasons=reasons,
-    )
+@dataclass(frozen=True, slots=True)
+class _Shelf:
+    """What the index holds, and what the last sync left out, whether the page or a command ran it."""
 
+    catalogue: Catalogue
+    left_out: LeftOut
+    synced_at: float
 
-def _last_said(
-    source: str, modified_at: float, readings: Iterable[Task]
-) -> tuple[str, tuple[str, ...]] | None:
-    """Return what the newest reading since the file's last change said of it: `skipped` or `notes`, and the words."""
-    for task in readings:
-        result: Mapping[str, Any] = task.result or {}
-        if task.at < modified_at:
-            return None
-        if source in result.get("skipped", {}):
-            return "skipped", (result["skipped"][source],)
-        if source in result.get("notes", {}):
-            return "notes", tuple(result["notes"][source])
-    return None
+    @classmethod
+    def of(cls, workspace: Workspace) -> "_Shelf":
+        notes = list(workspace.index.glob("*/left_out.json"))
+        if not notes:
+            return cls(catalogue_of(workspace), LeftOut(), 0.0)
+        newest = max(notes, key=lambda path: path.stat().st_mtime)
+        left_out = read_left_out(newest.parent)
+        return cls(catalogue_of(workspace), left_out, newest.stat().st_mtime)
+
+    def place(self, path: Path, source: str) -> Shelved:
+        stat, old = path.stat(), self.catalogue.files.get(source)
+        state: State = "waiting"
+        if old is not None:
+            is_same = (old.size, old.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+            state = "read" if is_same else "changed"
+        skipped, notes = self._said(source, stat.st_mtime)
+        if skipped:
+            state = "skipped"
+        elif notes and state == "read":
+            state = "partly"
+        return Shelved(
+            id=file_id(source),
+            source=source,
+            path=path,
+            state=state,
+            num_bytes=stat.st_size,
+            modified_at=stat.st_mtime,
+            num_passages=old.num_chunks if old else 0,
+            language=old.language if old else "",
+            reasons=skipped or notes,
+        )
+
+    def _said(self, source: str, modified_at: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return why a file was skipped, and what of it was; nothing once it has changed."""
+        if modified_at > self.synced_at:
+            return (), ()
+        return (
+            tuple(why for name, why in self.left_out.skipped if name == source),
+            tuple(why for name, why in self.left_out.notes if name == source),
+        )
 
 
 def _roots(workspace: Workspace, config: Config) -> list[Path]:

@@ -2,16 +2,18 @@
 
 import io
 import os
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pericia import index
 from pericia.config import Config
 from pericia.errors import ConflictError, InputError, NotFoundError
 from pericia.server import shelf
-from pericia.server.tasks import Task
 from pericia.workspace import Workspace
 from tests.fakes import FakeEmbedder
 
@@ -27,29 +29,25 @@ def put(workspace: Workspace, name: str, content: bytes = b"The oil is ISO 46.\n
     return shelf.put(workspace, CONFIG, name, io.BytesIO(content))
 
 
-def read(workspace: Workspace) -> Task:
-    """Read the folders; return the task as the ledger would keep it."""
-    result = shelf.read_all(workspace, CONFIG, FakeEmbedder(), lambda *a, **k: None)
-    newest = max(path.stat().st_mtime for path, _ in shelf.find_files(workspace, CONFIG))
-    return Task("task-1", shelf.KIND, 0.0, {}, "done", result=result, at=newest + 1)
+def read(workspace: Workspace) -> dict[str, Any]:
+    """Read the folders as the page's task does."""
+    return shelf.read_all(workspace, CONFIG, FakeEmbedder(), lambda *a, **k: None)
 
 
-def states(workspace: Workspace, *readings: Task) -> dict[str, str]:
-    return {one.source: one.state for one in shelf.list_files(workspace, CONFIG, readings)}
+def states(workspace: Workspace) -> dict[str, str]:
+    return {one.source: one.state for one in shelf.list_files(workspace, CONFIG)}
 
 
 def test_a_file_waits_is_read_changes_and_goes(workspace: Workspace) -> None:
     assert put(workspace, "oils/kx-9.md") == "documents/oils/kx-9.md"
     put(workspace, "belts.md", b"The belt is 9 mm wide.\n")
     assert set(states(workspace).values()) == {"waiting"}
-    reading = read(workspace)
-    assert reading.result is not None
-    assert reading.result["documents"] == 2
-    assert set(states(workspace, reading).values()) == {"read"}
+    assert read(workspace)["documents"] == 2
+    assert set(states(workspace).values()) == {"read"}
     put(workspace, "oils/kx-9.md", b"The oil is ISO 68 from now on.\n")
-    assert states(workspace, reading)["documents/oils/kx-9.md"] == "changed"
+    assert states(workspace)["documents/oils/kx-9.md"] == "changed"
     (workspace.root / "documents/belts.md").unlink()
-    assert states(workspace, reading)["documents/belts.md"] == "gone"
+    assert states(workspace)["documents/belts.md"] == "gone"
     read(workspace)
     assert [*states(workspace)] == ["documents/oils/kx-9.md"]
 
@@ -57,14 +55,40 @@ def test_a_file_waits_is_read_changes_and_goes(workspace: Workspace) -> None:
 def test_what_is_left_out_has_its_reason_until_the_file_changes(workspace: Workspace) -> None:
     put(workspace, "good.md")
     put(workspace, "empty.txt", b"")
-    reading = read(workspace)
-    [empty] = [one for one in shelf.list_files(workspace, CONFIG, [reading]) if one.num_bytes == 0]
+    read(workspace)
+    [empty] = [one for one in shelf.list_files(workspace, CONFIG) if one.num_bytes == 0]
     assert empty.state == "skipped"
     assert "is empty" in empty.reasons[0]
     put(workspace, "empty.txt", b"Not empty any more.\n")
-    later = reading.at + 10
+    later = time.time() + 10
     os.utime(workspace.root / "documents/empty.txt", (later, later))
-    assert states(workspace, reading)["documents/empty.txt"] == "waiting"
+    assert states(workspace)["documents/empty.txt"] == "waiting"
+
+
+def test_what_a_command_left_out_is_shown_with_its_reason(workspace: Workspace) -> None:
+    put(workspace, "good.md")
+    put(workspace, "scan.pdf", b"%PDF-1.7\nnot a PDF after all")
+    index.sync(
+        [workspace.root / "documents"],
+        folder=workspace.index,
+        store_name="lance",
+        embedder=FakeEmbedder(),
+        settings=CONFIG.retrieval,
+        root=workspace.root,
+    )
+    found = {one.source: one for one in shelf.list_files(workspace, CONFIG)}
+    assert found["documents/good.md"].state == "read"
+    assert found["documents/scan.pdf"].state == "skipped"
+    assert "PDF" in found["documents/scan.pdf"].reasons[0]
+    assert shelf.num_waiting(workspace, CONFIG) == 0
+
+
+def test_where_no_file_can_be_read_each_says_why(workspace: Workspace) -> None:
+    put(workspace, "empty.txt", b"")
+    with pytest.raises(InputError, match="None of the 1 files"):
+        read(workspace)
+    [one] = shelf.list_files(workspace, CONFIG)
+    assert (one.state, "is empty" in one.reasons[0]) == ("skipped", True)
 
 
 def test_a_file_that_was_taken_away_can_be_put_back(workspace: Workspace) -> None:
@@ -86,7 +110,7 @@ def test_files_outside_of_the_project_are_not_touched(workspace: Workspace, tmp_
     outside.mkdir()
     (outside / "x.md").write_text("Mine.\n")
     config = Config(documents=(str(outside),))
-    [one] = shelf.list_files(workspace, config, ())
+    [one] = shelf.list_files(workspace, config)
     with pytest.raises(ConflictError, match="lies outside"):
         shelf.take_away(workspace, config, one.id)
     assert (outside / "x.md").exists()
