@@ -32,6 +32,7 @@ class Episode:
     """A conversation that ends with the right answer; `cited` is the number of the passage that holds it, 0 for none.
 
     `asked` and `label` are the name and the attribute of the first question; `facts` is all that the passages state.
+    `keys` are the words that the answers of solved examples depend on, one a turn, where they are not copied from it.
     """
 
     messages: tuple[Message, ...]
@@ -41,6 +42,7 @@ class Episode:
     asked: str = ""
     label: str = ""
     facts: tuple[Stated, ...] = ()
+    keys: tuple[str, ...] = ()
 
     @property
     def answer(self) -> str:
@@ -55,6 +57,7 @@ class Load:
     entities: tuple[int, int] = (2, 8)
     attributes: tuple[int, int] = (2, 5)
     follow_ups: tuple[int, int] = (0, 3)
+    missing: float = 0.22  # share of questions that nothing answers
 
 
 Style = tuple[str, Callable[[str, str, int], str]]
@@ -148,7 +151,7 @@ def read(industry: Industry, load: Load) -> Episode:
     used: set[tuple[str, str]] = set()
     first = ("", "")
     for _ in range(1 + rng.randint(*load.follow_ups)):
-        missing = rng.random() < 0.22
+        missing = rng.random() < load.missing
         fact = _missing(industry, facts, pool) if missing else rng.choice(facts)
         key = (fact.entity.name, fact.attribute.label)
         if key in used:
@@ -267,9 +270,10 @@ def follow(industry: Industry, num_examples: int = 3) -> Episode:
     if rng.random() < 0.35:
         instruction = rng.choice(wording.lists["instructions"])
     messages = [Message("system", CLOSED_BOOK.format(instruction=instruction))]
-    for question, answer in turns:
-        messages += [Message("user", question), Message("assistant", answer)]
-    return Episode(tuple(messages), "follow", turns[-1][1] != REFUSAL)
+    for turn in turns:
+        messages += [Message("user", turn.question), Message("assistant", turn.answer)]
+    keys = tuple(turn.key for turn in turns if turn.key)
+    return Episode(tuple(messages), "follow", turns[-1].answer != REFUSAL, keys=keys)
 
 
 def closed(industry: Industry) -> Episode:

@@ -1,12 +1,21 @@
 """Solved turns that show the form of an answer: notes in pieces, labels by one word, facts from nowhere."""
 
 import json
+from typing import NamedTuple
 
 from pericia.lab.industry import Industry, upper_first
 from pericia.prompts import REFUSAL
 
 
-def note_turns(industry: Industry, count: int) -> list[tuple[str, str]]:
+class Turn(NamedTuple):
+    """A solved example; `key` is the word of the question that its answer depends on, where it is not copied from it."""
+
+    question: str
+    answer: str
+    key: str = ""
+
+
+def note_turns(industry: Industry, count: int) -> list[Turn]:
     """Return notes with an answer built of their pieces in one fixed way."""
     rng, wording = industry.rng, industry.wording
     kind = rng.choice(list(wording.kinds))
@@ -35,11 +44,11 @@ def note_turns(industry: Industry, count: int) -> list[tuple[str, str]]:
                        ensure_ascii=False),
         ][shape]  # fmt: skip
         question = task + upper_first(note.format(**piece))
-        turns.append((question, answer))
+        turns.append(Turn(question, answer))
     return turns
 
 
-def label_turns(industry: Industry, count: int) -> list[tuple[str, str]]:
+def label_turns(industry: Industry, count: int) -> list[Turn]:
     """Return tickets with a label that depends on one word; the last ticket repeats a word that was shown."""
     rng, wording = industry.rng, industry.wording
     kind = rng.choice(list(wording.kinds))
@@ -53,17 +62,21 @@ def label_turns(industry: Industry, count: int) -> list[tuple[str, str]]:
     order = [*range(count - 1), rng.randrange(count - 1)]
     noun = wording.kinds[kind]["noun"]
     return [
-        (note.format(e=industry.new_entity(kind).name, s=states[index], k=noun), labels[index])
+        Turn(
+            note.format(e=industry.new_entity(kind).name, s=states[index], k=noun),
+            labels[index],
+            states[index],
+        )
         for index in order
     ]
 
 
-def bare_turns(industry: Industry, count: int) -> list[tuple[str, str]]:
+def bare_turns(industry: Industry, count: int) -> list[Turn]:
     """Return examples with facts from nowhere, and a last question that nobody can answer."""
     rng, wording = industry.rng, industry.wording
     turns = []
     for _ in range(count):
         kind = rng.choice(list(wording.kinds))
         fact = industry.new_fact(industry.new_entity(kind), industry.pick_attributes(kind, 1)[0])
-        turns.append((fact.ask(rng.randrange(8)), fact.value))
-    return [*turns[:-1], (turns[-1][0], REFUSAL)]
+        turns.append(Turn(fact.ask(rng.randrange(8)), fact.value))
+    return [*turns[:-1], Turn(turns[-1].question, REFUSAL)]

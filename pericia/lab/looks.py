@@ -5,6 +5,8 @@ passage looks back at the question if it is asked for (NAME), the end of a label
 the text if it is not; each word of a value looks at the name that it belongs to (OWNER), at its label (TAG)
 and at the number of its passage (MARK); each word of an answer looks at the place that it is copied from, a citation at
 the value that knows its number, and what is copied from nowhere at the start of the text (SOURCE).
+In solved examples each piece of an answer looks at what it repeats, or depends on, in its own question (PIECE), and the
+place before a piece at the same piece of the answers before (SLOT), so that SOURCE can take what the form asks for.
 Each kind is shown to a head of two layers that follow one another, because what one misses the next can mend.
 """
 
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 from pericia.lab.episodes import Episode, Stated
 from pericia.prompts import REFUSAL
 
-NAME, LABEL, OWNER, TAG, MARK, SOURCE = range(6)
+NAME, LABEL, OWNER, TAG, MARK, SOURCE, PIECE, SLOT = range(8)
 HEADS = {  # (layer, head)
     NAME: ((1, 0), (2, 2)),
     LABEL: ((1, 1), (2, 3)),
@@ -24,6 +26,8 @@ HEADS = {  # (layer, head)
     TAG: ((2, 1), (3, 2)),
     MARK: ((2, 4), (3, 3)),
     SOURCE: ((3, 0), (4, 0)),
+    PIECE: ((1, 2), (2, 5)),
+    SLOT: ((2, 6), (3, 4)),
 }
 ASKED = 1.5  # weight of a name or a label that is asked for: the others are many
 FIRST_WORD = 4.0  # weight of the look that decides what is copied
@@ -62,7 +66,7 @@ class Look:
 def looks_of(episode: Episode, pieces: Sequence[Piece]) -> list[Look]:
     """Return the looks of an episode with passages or with solved examples; `pieces` are its messages in order."""
     if episode.skill == "follow":
-        return [look for turn in range(4, len(pieces), 2) for look in _copies(pieces[: turn + 1])]
+        return [*_examples(episode, pieces)]
     user = pieces[1]
     if not _HEAD.search(user.text):
         # Closed book: there is nothing to look at, so the reading heads stay out of it.
@@ -158,26 +162,86 @@ def _sources(answer: Piece, user: Piece, spans: dict[int, tuple[int, int]]) -> I
     yield Look(SOURCE, answer.token(cited.start(1)) - 1, tuple(sorted(value)), FIRST_WORD)
 
 
-def _copies(pieces: Sequence[Piece]) -> Iterator[Look]:
-    """Yield where the last answer is copied from: what the question says from there, the rest from earlier answers."""
-    question, answer = pieces[-2:]
+def _examples(episode: Episode, pieces: Sequence[Piece]) -> Iterator[Look]:
+    """Yield the looks of solved examples; `pieces` are the system message, then questions and answers in turn."""
+    turns = list(zip(pieces[1::2], pieces[2::2], strict=True))
+    if not episode.answerable:
+        # The values come from nowhere, so only the refusal can be foreseen.
+        answer = turns[-1][1]
+        yield Look(SOURCE, answer.token(len("\n")) - 1, (NOWHERE,), FIRST_WORD)
+    elif episode.keys:
+        yield from _labels(episode.keys, turns)
+    else:
+        yield from _forms(turns)
+
+
+def _labels(keys: Sequence[str], turns: Sequence[tuple[Piece, Piece]]) -> Iterator[Look]:
+    """Yield the looks of answers that depend on one word: at that word, and from the last answer at the one it repeats."""
+    start = len("\n")
+    for key, (question, answer) in zip(keys, turns, strict=True):
+        [place] = _places(question.text, key, 0, len(question.text))
+        word = (question.token(place + len(key) - 1),)
+        for token in answer.tokens(start, len(answer.text)):
+            yield Look(PIECE, token, word)
+        yield Look(PIECE, answer.token(start) - 1, word, FIRST_WORD)
+    last = turns[-1][1]
+    same = [answer for _, answer in turns[:-1] if answer.text == last.text]
+    for place, token in enumerate(last.tokens(start, len(last.text))):
+        sources = tuple(answer.token(start) + place for answer in same)
+        yield Look(SOURCE, token - 1, sources, FIRST_WORD if place == 0 else 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """Tokens of an answer, one look at its source each; `own` if that is the answer's own question."""
+
+    tokens: tuple[int, ...]
+    sources: tuple[int, ...]
+    own: bool
+
+
+def _forms(turns: Sequence[tuple[Piece, Piece]]) -> Iterator[Look]:
+    """Yield the looks of answers that are built in one way of pieces of their questions and of words said before."""
+    copies = [
+        [*_copies(question, answer, [before for _, before in turns[:number]])]
+        for number, (question, answer) in enumerate(turns)
+    ]
+    own = [[copied for copied in found if copied.own] for found in copies]
+    for number, found in enumerate(copies):
+        for copied in found:
+            for token, source in zip(copied.tokens, copied.sources, strict=True):
+                opens = token == copied.tokens[0]
+                if number:
+                    yield Look(SOURCE, token - 1, (source,), FIRST_WORD / 2 if opens else 1.0)
+                if copied.own:
+                    yield Look(PIECE, token, (source,))
+        alike = [before for before in own[:number] if len(before) == len(own[number])]
+        for slot, copied in enumerate(own[number] if alike else ()):
+            yield Look(SLOT, copied.tokens[0] - 1, tuple(b[slot].tokens[0] for b in alike))
+
+
+def _copies(question: Piece, answer: Piece, before: Sequence[Piece]) -> Iterator[Copied]:
+    """Yield from left to right the longest pieces of an answer that its question or an earlier answer says."""
     place, text = len("\n"), answer.text
-    # By token, because one that begins with the space of the piece before belongs to the piece after it.
-    looks: dict[int, Look] = {}
+    found: list[Copied] = []
     while place < len(text):
         begin, end, source = max(
-            (_longest(text, place, piece) for piece in (question, *pieces[-3::-2])),
+            (_longest(text, place, piece) for piece in (question, *reversed(before))),
             key=lambda found: found[1] - found[0],
         )
         if begin == end:
             place += 1
             continue
-        for token in answer.tokens(place, place + end - begin):
-            letter = max(0, answer.starts[token - answer.first] - place)
-            weight = FIRST_WORD / 2 if letter == 0 else 1.0
-            looks[token] = Look(SOURCE, token - 1, (source.token(begin + letter),), weight)
+        looks = {
+            token: source.token(begin + max(0, answer.starts[token - answer.first] - place))
+            for token in answer.tokens(place, place + end - begin)
+        }
+        if found and found[-1].tokens[-1:] == (min(looks),):
+            # A token that begins with the space of one piece belongs to the piece after it.
+            found[-1] = Copied(found[-1].tokens[:-1], found[-1].sources[:-1], found[-1].own)
+        found.append(Copied(tuple(looks), tuple(looks.values()), source is question))
         place += end - begin
-    yield from looks.values()
+    yield from (copied for copied in found if copied.tokens)
 
 
 def _longest(text: str, place: int, source: Piece) -> tuple[int, int, Piece]:

@@ -5,6 +5,8 @@ products cost more than their sums.
 Source: Keller Jordan, Muon: an optimizer for hidden layers in neural networks, 2024, https://kellerjordan.github.io/posts/muon/
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -85,5 +87,10 @@ class Muon:
         self.num_steps = num_steps
         for key, tensor in self.state().items():
             tensor.copy_(tensors[key])
+        self.begin(self.masters)
+
+    def begin(self, masters: Mapping[str, Tensor]) -> None:
+        """Take these weights."""
         for name, weight in self.weights.items():
-            weight.data.copy_(self.masters[name])
+            self.masters[name].copy_(masters[name])
+            weight.data.copy_(masters[name])

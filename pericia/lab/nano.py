@@ -2,12 +2,14 @@
 
 import argparse
 import json
+import os
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
 
 from rich.console import Console
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, distributed, set_num_threads
 from torch.multiprocessing.spawn import spawn
@@ -15,7 +17,7 @@ from torch.multiprocessing.spawn import spawn
 from pericia.errors import ConflictError
 from pericia.lab.industry import load_wording
 from pericia.lab.known import known_facts
-from pericia.lab.network import Shape, to_phi3
+from pericia.lab.network import Shape, from_phi3, to_phi3
 from pericia.lab.recipe import Recipe, episode_at, train
 from pericia.lab.tokens import (
     END,
@@ -28,6 +30,7 @@ from pericia.lab.tokens import (
 from pericia.lab.words import TRAINING_SEEDS
 
 MODEL_FOLDER = Path(__file__).parents[1] / "models" / "nano"
+SKIP = 0.2  # of the course, for a model that can read one passage
 REBUILD_COMMAND = "python -m pericia.lab.nano train"
 
 
@@ -84,9 +87,9 @@ def write_model(
     (folder / "model.safetensors.part").replace(folder / "model.safetensors")
 
 
-def teach(rank: int, recipe: Recipe, work: Path, out: Path) -> None:
-    """Run one process of a training."""
-    set_num_threads(1 if recipe.processes > 1 else 2)
+def teach(rank: int, recipe: Recipe, work: Path, out: Path, start: Path | None) -> None:
+    """Run one process of a training, from the weights in the folder `start` if one is given."""
+    set_num_threads(max(1, len(os.sched_getaffinity(0)) // recipe.processes))
     if recipe.processes > 1:
         meeting = str(work / "meeting")
         store = distributed.FileStore(meeting, recipe.processes)  # type: ignore[attr-defined]
@@ -100,6 +103,7 @@ def teach(rank: int, recipe: Recipe, work: Path, out: Path) -> None:
         rank,
         say=lambda line: console.log(line, highlight=False),
         export=lambda weights: write_model(weights, recipe.shape, tokenizer, out),
+        start=from_phi3(load_file(start / "model.safetensors")) if start else None,
     )
     if recipe.processes > 1:
         distributed.destroy_process_group()
@@ -120,16 +124,31 @@ def main(arguments: list[str] | None = None) -> None:
     )
     verb.add_argument("--layers", type=int, default=Shape().layers)
     verb.add_argument("--hidden", type=int, default=Shape().hidden)
+    verb.add_argument("--rate", type=float, default=Recipe().rate, help="of Muon, at its height")
+    verb.add_argument("--seed", type=int, default=Recipe().seed, help="which industries it meets")
+    verb.add_argument(
+        "--start", type=Path, help="a trained model to go on from, past the course's first sixth"
+    )
     options = parser.parse_args(arguments)
     shape = replace(Shape(), layers=options.layers, hidden=options.hidden)
-    recipe = Recipe(shape=shape, minutes=options.minutes, processes=options.processes)
+    recipe = Recipe(
+        shape=shape,
+        minutes=options.minutes,
+        processes=options.processes,
+        rate=options.rate,
+        side_rate=Recipe().side_rate * options.rate / Recipe().rate,
+        skip=SKIP if options.start else 0.0,
+        seed=options.seed,
+    )
     check_recipe(recipe, options.work)
     tokenizer = options.work / "tokenizer.json"
-    if not tokenizer.exists():
+    if not tokenizer.exists() and options.start:
+        shutil.copy(options.start / "tokenizer.json", tokenizer)
+    elif not tokenizer.exists():
         build_tokenizer().save(str(tokenizer))
     write_tokenizer(Tokenizer.from_file(str(tokenizer)), options.out)
     (options.work / "meeting").unlink(missing_ok=True)
-    spawn(teach, (recipe, options.work, options.out), nprocs=recipe.processes)
+    spawn(teach, (recipe, options.work, options.out, options.start), nprocs=recipe.processes)
 
 
 def check_recipe(recipe: Recipe, work: Path) -> None:

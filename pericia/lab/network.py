@@ -5,6 +5,7 @@ kernel at the lengths used here. `to_phi3` gives the tensors under the names of 
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -131,9 +132,13 @@ def to_phi3(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors of a `Network` in bf16 under the names of `Phi3ForCausalLM` (head tied to the embedding)."""
     named = {}
     for name, tensor in weights.items():
-        path = name.replace("qkv_proj", "self_attn.qkv_proj").replace("o_proj", "self_attn.o_proj")
-        path = path.replace("gate_up_proj", "mlp.gate_up_proj").replace(
-            "down_proj", "mlp.down_proj"
-        )
+        path = re.sub(r"(qkv_proj|o_proj)$", r"self_attn.\1", name)
+        path = re.sub(r"(gate_up_proj|down_proj)$", r"mlp.\1", path)
         named[f"model.{path}.weight"] = tensor.detach().to(torch.bfloat16).contiguous()
     return named
+
+
+def from_phi3(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the fp32 tensors of a `Network` from those that `to_phi3` gave."""
+    inner = re.compile(r"^model\.|self_attn\.|mlp\.|\.weight$")
+    return {inner.sub("", path): tensor.float() for path, tensor in named.items()}

@@ -1,13 +1,17 @@
 """Every look points at the text that it should: the same name, label, or piece of the answer."""
 
+from collections.abc import Callable
+
 import pytest
 from tokenizers import Tokenizer
 
-from pericia.lab.episodes import Load, closed, follow, join, read
+from pericia.lab.episodes import Episode, Load, closed, join, read
+from pericia.lab.forms import Turn, bare_turns, label_turns, note_turns
 from pericia.lab.industry import Industry
-from pericia.lab.looks import LABEL, NAME, NOWHERE, OWNER, SOURCE, TAG, Look
+from pericia.lab.looks import LABEL, NAME, NOWHERE, OWNER, PIECE, SLOT, SOURCE, TAG, Look
 from pericia.lab.tokens import Row, encode, texts_of, train_tokenizer
 from pericia.prompts import REFUSAL
+from pericia.types import Message
 
 EPISODES = [read(Industry(seed), Load(follow_ups=(0, 1))) for seed in range(60)]
 EPISODES += [join(Industry(seed), Load(follow_ups=(0, 0))) for seed in range(60, 80)]
@@ -86,15 +90,50 @@ def test_closed_book_answers_look_nowhere(tokenizer: Tokenizer) -> None:
         assert all((look.kind, look.targets) == (SOURCE, (NOWHERE,)) for look in row.looks)
 
 
+def shown(tokenizer: Tokenizer, build: Callable[[Industry, int], list[Turn]]) -> list[Row]:
+    """Return 40 rows of three solved examples and a fourth, all of one kind."""
+    episodes = []
+    for seed in range(40):
+        turns = build(Industry(seed), 4)
+        messages = [Message("system", "Answer.")]
+        for turn in turns:
+            messages += [Message("user", turn.question), Message("assistant", turn.answer)]
+        keys = tuple(turn.key for turn in turns if turn.key)
+        episodes.append(Episode(tuple(messages), "follow", turns[-1].answer != REFUSAL, keys=keys))
+    return encode(tokenizer, episodes)
+
+
 def test_a_form_is_copied_from_the_examples_and_the_rest_from_the_question(
     tokenizer: Tokenizer,
 ) -> None:
-    episodes = [follow(Industry(seed), 3) for seed in range(40)]
     same: list[bool] = []
-    for row in encode(tokenizer, episodes):
+    slots = 0
+    for row in shown(tokenizer, note_turns):
         texts = [tokenizer.decode([int(i)]).strip() for i in row.ids]
         for look in row.looks:
-            same.append(texts[look.at + 1][:1] == texts[look.targets[0]][:1])
-            assert look.targets[0] <= look.at
+            assert max(look.targets) <= look.at
+            if look.kind == SLOT:
+                slots += 1
+                continue
+            says = texts[look.at + (look.kind == SOURCE)]
+            same.append(says[:1] == texts[look.targets[0]][:1])
+    assert slots > 60
     assert len(same) > 500
     assert sum(same) > 0.9 * len(same)
+
+
+def test_a_label_looks_at_its_word_and_the_last_one_at_the_label_that_it_repeats(
+    tokenizer: Tokenizer,
+) -> None:
+    for row in shown(tokenizer, label_turns):
+        words = {text for _, _, [text] in pairs(tokenizer, row, PIECE)}
+        assert 1 <= len(words) <= 3
+        sources = pairs(tokenizer, row, SOURCE)
+        texts = [tokenizer.decode([int(i)]).strip() for i in row.ids]
+        assert sources
+        assert all(texts[look.at + 1] == text for look, _, found in sources for text in found)
+
+
+def test_an_answer_from_nowhere_shows_nothing_but_the_refusal(tokenizer: Tokenizer) -> None:
+    for row in shown(tokenizer, bare_turns):
+        assert [(look.kind, look.targets) for look in row.looks] == [(SOURCE, (NOWHERE,))]
