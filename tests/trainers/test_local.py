@@ -1,6 +1,7 @@
 """Training on the spot: loss falls, the same job gives the same bytes, a killed one ends as if it had not been."""
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,36 +12,18 @@ import torch
 from safetensors.torch import load_file
 from trl.trainer.sft_trainer import SFTTrainer
 
-from pericia import models, trainers
+from pericia import models
 from pericia.config import TrainConfig
-from pericia.dataset import closed_book, make_dataset
 from pericia.errors import JobError, ModelError, NotFoundError, PreflightError
 from pericia.preflight import check_preparation
 from pericia.prompts import closed_book_prompt
 from pericia.trainers import Trainer
 from pericia.trainers.local import adapter, steps
 from pericia.types import Dataset, TrainEvent
-from tests.gearboxes import OILS, gearbox_examples
+from tests.gearboxes import OILS
+from tests.trainers.training import run
 
 SETTINGS = TrainConfig(rank=8, learning_rate=4e-3, epochs=8, batch_size=8)
-
-
-@pytest.fixture(scope="module")
-def book() -> Dataset:
-    return closed_book(make_dataset(gearbox_examples(), validation_share=0.1, seed=1), "Answer.")
-
-
-@pytest.fixture(scope="module")
-def trainer() -> Trainer:
-    return trainers.load("local")
-
-
-def run(
-    trainer: Trainer, book: Dataset, base: Path, settings: TrainConfig, folder: Path, **kwargs: Any
-) -> Mapping[str, Any]:
-    preparation = trainer.prepare(book, str(base), settings)
-    check_preparation(preparation, truncated_share=settings.truncated_share)
-    return trainer.train(preparation, str(base), settings, folder, **kwargs)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -188,12 +171,25 @@ def test_training_goes_on_from_a_parent(
     assert recorded["validation_losses"][0]["loss"] == pytest.approx(last, abs=1e-4)
 
 
-def test_a_rate_of_nothing_is_a_failed_job(
-    trainer: Trainer, book: Dataset, tiny_model: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("changes", "mend"),
+    [
+        ({"learning_rate": 1e-30, "epochs": 3}, r"Raise train\.learning_rate"),
+        ({"batch_size": 20, "epochs": 1}, r"raise train\.epochs, or lower train\.batch_size"),
+    ],
+)
+def test_a_training_that_moved_nothing_has_failed_and_says_what_helps(
+    changes: dict[str, float],
+    mend: str,
+    trainer: Trainer,
+    book: Dataset,
+    tiny_model: Path,
+    tmp_path: Path,
 ) -> None:
-    settings = SETTINGS.model_copy(update={"learning_rate": 1e-30, "epochs": 1})
-    with pytest.raises(JobError, match=r"zero|moved"):
-        run(trainer, book, tiny_model, settings, tmp_path)
+    with pytest.raises(JobError, match=r"zero|moved") as caught:
+        run(trainer, book, tiny_model, SETTINGS.model_copy(update=changes), tmp_path)
+    assert re.search(mend, caught.value.hint)
+    assert ("2 optimiser steps" in str(caught.value)) == ("batch_size" in changes)
 
 
 def test_rows_too_long_are_left_out_and_counted(

@@ -8,35 +8,16 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from pericia import models, trainers
+from pericia import models
 from pericia.config import TrainConfig
-from pericia.dataset import closed_book, make_dataset
 from pericia.errors import InputError, MissingExtraError
-from pericia.preflight import check_preparation
 from pericia.prompts import closed_book_prompt
 from pericia.trainers import Trainer
 from pericia.types import Dataset, Example, Message
-from tests.gearboxes import OILS, gearbox_examples
+from tests.gearboxes import OILS
+from tests.trainers.training import run
 
 SETTINGS = TrainConfig(rank=8, learning_rate=4e-3, epochs=4, batch_size=8)
-
-
-@pytest.fixture(scope="module")
-def book() -> Dataset:
-    return closed_book(make_dataset(gearbox_examples(), validation_share=0.1, seed=1), "Answer.")
-
-
-@pytest.fixture(scope="module")
-def trainer() -> Trainer:
-    return trainers.load("local")
-
-
-def run(
-    trainer: Trainer, book: Dataset, base: Path, settings: TrainConfig, folder: Path, **kwargs: Any
-) -> Mapping[str, Any]:
-    preparation = trainer.prepare(book, str(base), settings)
-    check_preparation(preparation, truncated_share=settings.truncated_share)
-    return trainer.train(preparation, str(base), settings, folder, **kwargs)
 
 
 def falls(recorded: Mapping[str, Any]) -> bool:

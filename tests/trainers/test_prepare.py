@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pericia import trainers
 from pericia.config import TrainConfig
 from pericia.errors import PreflightError
 from pericia.preflight import check_preparation, show_row
@@ -22,11 +21,6 @@ CHAT = (
     Message("user", "How hot is kiln 3?"),
     Message("assistant", "The kiln runs at 900 degrees."),
 )
-
-
-@pytest.fixture(scope="module")
-def trainer() -> Trainer:
-    return trainers.load("local")
 
 
 def prepare(trainer: Trainer, base: Path, settings: TrainConfig, *examples: Example) -> Preparation:

@@ -8,14 +8,11 @@ import torch
 from bitsandbytes import functional
 from peft import get_peft_model
 
-from pericia import trainers
 from pericia.config import TrainConfig
-from pericia.dataset import closed_book, make_dataset
 from pericia.trainers import Trainer
 from pericia.trainers.local import base as base_model
 from pericia.trainers.local.adapter import lora_config
-from pericia.types import Preparation
-from tests.gearboxes import gearbox_examples
+from pericia.types import Dataset, Preparation
 from tests.tiny_model import build_tiny_model
 
 BNB: Any = functional  # it is not typed
@@ -28,14 +25,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trainer() -> Trainer:
-    return trainers.load("local")
-
-
-@pytest.fixture(scope="module")
-def preparation(trainer: Trainer, base: Path) -> Preparation:
-    dataset = closed_book(make_dataset(gearbox_examples(), validation_share=0.1, seed=1), "Answer.")
-    return trainer.prepare(dataset, str(base), SETTINGS)
+def preparation(trainer: Trainer, book: Dataset, base: Path) -> Preparation:
+    return trainer.prepare(book, str(base), SETTINGS)
 
 
 def gradients(model: Any, ids: torch.Tensor) -> list[torch.Tensor]:

@@ -14,6 +14,7 @@ from pericia.types import Preparation
 
 _PARITY = 1e-5
 _LOOKED_AT = 2**16  # elements of a matrix
+_FEW_STEPS = 10  # the first may warm up at a rate of 0, and the next can move lora_B only, since it starts at zero
 
 
 def check_losses(history: Sequence[Mapping[str, Any]], preparation: Preparation) -> None:
@@ -42,26 +43,30 @@ def weights_before(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {n: p.detach().flatten()[:_LOOKED_AT].clone() for n, p in chosen.items()}
 
 
-def check_weights(model: torch.nn.Module, before: Mapping[str, torch.Tensor]) -> None:
-    """Raise JobError if part of what should learn has not moved since `before`."""
+def check_weights(
+    model: torch.nn.Module, before: Mapping[str, torch.Tensor], num_steps: int
+) -> None:
+    """Raise JobError if part of what should learn has not moved since `before`, `num_steps` optimiser steps ago."""
+    taken, hint = "", "Raise train.learning_rate."
+    if num_steps < _FEW_STEPS:
+        taken = f" after {num_steps} optimiser step{'s' if num_steps > 1 else ''}"
+        hint = "Take more steps: raise train.epochs, or lower train.batch_size."
     weights = dict(model.named_parameters())
     still = [
         n for n, p in weights.items() if "lora_B" in n and ".ref." not in n and not bool(p.any())
     ]
     if still:
         raise JobError(
-            f"{len(still)} adapter matrices are still zero, the first is {still[0]}.",
-            hint="Train for more steps or with a higher train.learning_rate.",
+            f"{len(still)} adapter matrices are still zero{taken}, the first is {still[0]}.",
+            hint=hint,
         )
     moved = [
         float((weights[n].detach().flatten()[:_LOOKED_AT] != first).float().mean())
         for n, first in before.items()
     ]
     if moved and min(moved) < 0.5:
-        raise JobError(
-            f"Only {min(moved):.0%} of a matrix has moved: steps are lost to rounding.",
-            hint="Raise train.learning_rate.",
-        )
+        lost = "" if taken else ": steps are lost to rounding"
+        raise JobError(f"Only {min(moved):.0%} of a matrix has moved{taken}{lost}.", hint=hint)
 
 
 def logits_of(model: torch.nn.Module, ids: torch.Tensor) -> torch.Tensor:

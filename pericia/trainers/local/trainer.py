@@ -164,7 +164,7 @@ class LocalTrainer:
         peak_bytes = peak_memory_bytes()
         state = trainer.state
         check_losses(state.log_history, preparation)
-        check_weights(model, before)
+        check_weights(model, before, state.global_step)
         probe = torch.tensor([preparation.rows[0].ids], device=model.device)
         del trainer
         with main_process_first() as is_main:
