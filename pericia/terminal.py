@@ -232,8 +232,10 @@ def _table(title: str, first: str, columns: Sequence[str]) -> Table:
 def recommendation_lines(report: Report) -> Iterator[str]:
     """Yield the advice, its reasons, and what would change it."""
     advice = report.recommendation
-    yield f"[bold]Recommendation: {escape(advice.arm)}[/] ({escape(advice.rule)})"
+    yield f"[bold]Recommendation: {escape(advice.arm)}[/]"
     yield escape(advice.sentence)
+    if advice.rule_in_words:
+        yield escape(advice.rule_in_words)
     for reason in advice.reasons:
         yield f"  · {escape(reason)}"
     yield f"Confidence: {escape(advice.confidence)}"

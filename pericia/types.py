@@ -526,6 +526,7 @@ class Recommendation:
     confidence: str
     would_change: tuple[str, ...] = ()
     next_step: str = ""
+    rule_in_words: str = ""  # empty where no arm is advised
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,7 +197,8 @@ def render_markdown(report: Report) -> str:
             f"`{even.cheap_to_run}` in place of `{even.cheap_to_make}` pays for its training after "
             f"{count(even.requests)} requests (95 %: {ends}).",
         ]
-    lines += ["", "Reasons:", "", *(f"- {reason}" for reason in advice.reasons)]
+    why = [advice.rule_in_words, *advice.reasons]
+    lines += ["", "Reasons:", "", *(f"- {reason}" for reason in why if reason)]
     lines += [
         "",
         "What would change this:",

@@ -15,17 +15,29 @@ REFUSALS = (TOO_FEW, MEND_DATA, NOT_GOOD)
 OFTEN = ("monthly", "weekly", "daily")  # changes that make tuning a burden
 
 
-_MEANINGS = {
-    "R1": "the answers need data from outside the model",
-    "R2": "the knowledge and its expression are stable enough to be learnt",
-    "R3": "facts that change often make tuning a burden",
-    "R4": "only answers with findable sources can be corrected",
-    "Sa": "the industry has a vocabulary of its own",
-    "Sb": "the answers join several pieces of knowledge",
-    "Sc": "right facts in a learnt form need both",
-    "cost": "nothing cheaper is as good, or nothing as good is cheaper",
-    "tie": "no arm was shown to be better than it, and it is the cheapest",
+# each rule's name in words, and what it says; MISSION's four rules, its three scenarios, and the two of cost
+RULES = {
+    "R1": ("outside data", "the answers need data from outside the model"),
+    "R2": ("stable knowledge", "the knowledge and its expression are stable enough to be learnt"),
+    "R3": ("changing data", "facts that change often make tuning a burden"),
+    "R4": ("findable sources", "only answers with findable sources can be corrected"),
+    "Sa": ("own vocabulary", "the industry has a vocabulary of its own"),
+    "Sb": ("joined knowledge", "the answers join several pieces of knowledge"),
+    "Sc": ("automated flow", "right facts in a learnt form need both"),
+    "cost": ("cost", "nothing cheaper is as good, or nothing as good is cheaper"),
+    "tie": ("tie", "no arm was shown to be better than it, and it is the cheapest"),
 }
+
+
+def explain_rule(rule: str) -> str:
+    """Return a rule as a sentence.
+
+    Example:
+        >>> explain_rule("R1")
+        'Rule R1, outside data: the answers need data from outside the model.'
+    """
+    name, meaning = RULES[rule]
+    return f"Rule {rule}, {name}: {meaning}."
 
 
 def use_arm(
@@ -40,6 +52,7 @@ def use_arm(
     return Recommendation(
         arm=chosen,
         rule=rule,
+        rule_in_words=explain_rule(rule),
         sentence=_sentence(evidence, chosen, rule),
         reasons=reasons,
         confidence=_confidence(evidence, chosen, eligible),
@@ -55,7 +68,7 @@ def _sentence(evidence: Evidence, chosen: str, rule: str) -> str:
         evidence.kind(arm).is_tuned for arm in evidence.arms
     ):
         against = " Do not fine-tune."
-    return f"Use {name_of(chosen)}: it reaches {reached}, and {_MEANINGS[rule]}.{against}"
+    return f"Use {name_of(chosen)}: it reaches {reached}, and {RULES[rule][1]}.{against}"
 
 
 def _confidence(evidence: Evidence, chosen: str, eligible: Sequence[str]) -> str:

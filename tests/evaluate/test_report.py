@@ -8,6 +8,7 @@ import pytest
 from pericia.evaluate.page import render_page
 from pericia.evaluate.report import recompute, render_csv, render_markdown, report_json
 from pericia.evaluate.run import RunResult, run
+from pericia.terminal import recommendation_lines
 from tests.evaluate.bench import FakeTools, question_of, write_firm, write_lines
 
 
@@ -81,6 +82,14 @@ def test_markdown_and_json_hold_the_tables(result: RunResult) -> None:
         "verdict",
     }
     assert set(value["arms"]["rag"]["scores"]["token_f1"]) == {"mean", "low", "high"}
+
+
+def test_the_rule_is_said_in_words_wherever_the_advice_is(result: RunResult) -> None:
+    said = "Rule R1, outside data: the answers need data from outside the model."
+    assert said in render_page(result.report)
+    assert f"- {said}" in render_markdown(result.report)
+    assert said in list(recommendation_lines(result.report))
+    assert report_json(result.report, result.html)["recommendation"]["rule_in_words"] == said
 
 
 def test_a_cell_that_looks_like_a_formula_is_quoted(result: RunResult) -> None:
