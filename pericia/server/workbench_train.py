@@ -183,6 +183,8 @@ def _written(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return f"{value:g}"
+    if value is None:
+        return ""
     return ", ".join(value) if isinstance(value, (tuple, list)) else str(value)
 
 
@@ -218,6 +220,8 @@ def _typed(name: str, value: Any) -> Any:
     default = TrainConfig.model_fields[name].default if name in TrainConfig.model_fields else ""
     if not isinstance(value, str):
         return value
+    if default is None and not value.strip():
+        return None
     if isinstance(default, tuple):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value.strip()

@@ -10,8 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
+from pericia.config import TrainConfig
 from pericia.evaluate.report import report_json
 from pericia.evaluate.run import RunResult, run
+from pericia.server.workbench_train import knobs, read_settings
 from tests.evaluate.bench import FakeTools, write_firm
 from tests.fakes import FakeTrainer
 from tests.server.conftest import Running, Start
@@ -108,6 +110,12 @@ def test_every_knob_has_its_help_and_every_fault_its_field(server: Running) -> N
     assert 'value="many"' in form.text
     assert 'id="fault-rank"' in form.text
     assert call(server, "GET", "/api/tasks").json()["data"] == []
+
+
+def test_settings_read_back_as_they_stand_in_their_fields() -> None:
+    for settings in (TrainConfig(), TrainConfig(epochs=3, method="qlora", rank=4)):
+        shown = {knob["name"]: knob["value"] for knob in knobs(settings)}
+        assert read_settings(TrainConfig(), shown) == (settings, {})
 
 
 def test_an_autotrain_file_becomes_settings_with_a_verdict_for_each_key(server: Running) -> None:

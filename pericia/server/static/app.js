@@ -75,7 +75,8 @@ document.addEventListener("keydown", (event) => {
 
 // --- events: say that something has changed; a region then fetches itself again (hx-trigger="pericia:event from:body")
 
-const APART_MS = 1600; // more than any throttle of a template, so that the last event always comes through
+// Templates do not throttle: an element has one throttle for all its triggers, and what it drops may be the last event.
+const APART_MS = 1600; // so that a burst of events is one look, and the last of them always comes through
 const kinds = new Map(); // of each kind of event: when it was told, what waits, and how many regions fetch because of it
 
 const kindOf = (name) => kinds.get(name) ?? kinds.set(name, { at: -Infinity, timer: 0, waiting: null, fetching: 0 }).get(name);

@@ -56,7 +56,6 @@ function draw() {
 function take(changes) {
   for (const step of changes.steps) steps.set(step.step, step);
   draw();
-  document.body.dispatchEvent(new CustomEvent("pericia:curve"));
 }
 
 function follow() {
