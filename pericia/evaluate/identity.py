@@ -72,6 +72,7 @@ def describe(
     lanes: Sequence[Lane],
     left_out: Mapping[str, str],
     tainted: Mapping[str, str],
+    twins: Mapping[str, str],
     before: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the facts of the report. What `before` says of the first start and of the training stays."""
@@ -83,7 +84,8 @@ def describe(
         "left_out": dict(left_out),
         "kinds": {lane.name: lane.kind for lane in lanes},
         "models": {lane.name: lane.config.model for lane in lanes},
-        "tracks": tracks_of(questions, dataset),
+        "tracks": tracks_of(questions, dataset, twins),
+        "twins": dict(twins),
         "tainted": dict(tainted),
         "labels": [],
         "probes": before.get("probes", {}),

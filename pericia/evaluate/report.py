@@ -15,6 +15,7 @@ from typing import Any
 from pericia.config import Config
 from pericia.errors import JobError
 from pericia.evaluate.evidence import Evidence, name_of
+from pericia.evaluate.families import twins_in_words
 from pericia.evaluate.judge import read_judgements
 from pericia.evaluate.losses import probed
 from pericia.evaluate.measure import judged, measure
@@ -73,6 +74,7 @@ def _report(record: RunRecord, rows: tuple[Row, ...], folder: Path) -> Report:
         "thoughtless": dict(evidence.thoughtless),
         "is_priced": any(arm.cost_per_correct is not None for arm in evidence.arms.values()),
         "track_in_words": in_words(counts, deciding, config.use.data_change),
+        "twins_in_words": twins_in_words(twins) if (twins := record.facts.get("twins")) else "",
         "config": record.config,
         "judge": judged(record, rows, said, part),
         "probed": probed(record.facts.get("probes", {})),
@@ -162,7 +164,8 @@ def render_markdown(report: Report) -> str:
     lines = [
         f"# {advice.sentence}",
         "",
-        f"Confidence: {advice.confidence}. {report.facts['detectable']} {report.facts['track_in_words']}",
+        f"Confidence: {advice.confidence}. {report.facts['detectable']} {report.facts['track_in_words']} "
+        f"{report.facts['twins_in_words']}".strip(),
         "",
         f"| Arm | {report.primary_score} (95 %) | right | tokens in | tokens out | ms p50 | cost per right answer |",
         "|---|---|---|---|---|---|---|",

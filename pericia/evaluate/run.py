@@ -21,6 +21,12 @@ from pathlib import Path
 from pericia.config import Config
 from pericia.evaluate.arms import Bench, Request
 from pericia.evaluate.collect import Event, collect_examples, collect_questions, given_away
+from pericia.evaluate.families import (
+    join_families,
+    named_documents,
+    near_duplicates,
+    twins_in_words,
+)
 from pericia.evaluate.identity import describe, facts_of_adapter, identify
 from pericia.evaluate.judge import (
     append_judgement,
@@ -93,11 +99,15 @@ def run(
     tools = tools or open_(config)
     with lock(workspace.runs, "run"):
         questions = collect_questions(config, workspace, tools.sources)
+        twins = near_duplicates(tools.texts(named_documents(questions, dataset, tools.sources)))
+        questions = join_families(questions, twins)
         tainted = given_away(dataset, questions) if config.evaluate.on_leak == "show" else {}
         lanes, left_out = open_lanes(config, tools, dataset, open_more or open_)
         num_pairs = len(lanes) * (len(lanes) - 1) // 2
         families = [question.family for question in questions]
         tell(Event("questions", detectable_in_words(families, num_pairs)))
+        if twins:
+            tell(Event("questions", twins_in_words(twins)))
         for arm, reason in left_out.items():
             tell(Event("arms", f"{arm} is left out: {reason}"))
 
@@ -108,7 +118,7 @@ def run(
         missing = [(q, lane) for q in questions for lane in lanes if (q.id, lane.name) not in rows]
         before = read_record(folder).facts if (folder / "run.json").exists() else {}
         facts = describe(
-            config, identity, questions, dataset, findings, lanes, left_out, tainted, before
+            config, identity, questions, dataset, findings, lanes, left_out, tainted, twins, before
         )
         arms = tuple(lane.name for lane in lanes)
         record = RunRecord(folder.name, config.model_dump(mode="json"), questions, arms, facts)

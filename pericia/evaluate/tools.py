@@ -1,6 +1,7 @@
 """What a run needs from the other two rivers: search, model and training, each as one function."""
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from pericia.workspace import Workspace, sha256_of
 
 MOST_HIDDEN = 2000  # documents: a search in all but one names the others
 LEG_QUESTIONS = 100  # enough to tell the legs apart, and a few seconds to ask
+FEW_DOCUMENTS = 50  # up to which each is read by itself
 UNTUNABLE = ("quote", "openai:", "azure:", "http:", "https:")
 
 
@@ -42,6 +44,7 @@ class Tools:
     train: Callable[[Dataset, train.Kind, Callable[[TrainEvent], None]], Adapter]
     is_tunable: bool = True
     compute: Callable[[str], Answer | None] = lambda question: None  # a table's own answer
+    texts: Callable[[Collection[str]], dict[str, str]] = lambda sources: {}  # of documents, by name
 
 
 def is_tunable(model: str) -> bool:
@@ -82,6 +85,7 @@ def open_tools(
             library is not None and answer.is_about(question, context, library)
         ),
         compute=lambda question: answer.compute(question, library) if library else None,
+        texts=lambda sources: _texts(sources, library) if library else {},
         answer=lambda prompt, adapter: answer.respond(
             prompt, load_model(), max_new_tokens=config.evaluate.max_new_tokens, adapter=adapter
         ),
@@ -173,6 +177,17 @@ def _labelled(config: Config, workspace: Workspace) -> list[tuple[str, list[str]
     examples = (*dataset.train, *dataset.validation)
     named = [(example.question, [example.source]) for example in examples if example.source]
     return named[:: max(1, len(named) // LEG_QUESTIONS)][:LEG_QUESTIONS]
+
+
+def _texts(sources: Collection[str], library: answer.Library) -> dict[str, str]:
+    """Return what is indexed of each document; many are read in one go."""
+    source_of = {library.catalogue.files[source].document_id: source for source in sources}
+    wanted = [None] if len(source_of) > FEW_DOCUMENTS else list(source_of)
+    parts: defaultdict[str, list[str]] = defaultdict(list)
+    for chunk in (chunk for each in wanted for chunk in library.store.chunks(each)):
+        if chunk.document_id in source_of and chunk.kind != "summary":
+            parts[source_of[chunk.document_id]].append(chunk.text)
+    return {source: "\n".join(texts) for source, texts in parts.items()}
 
 
 def _model_identity(name: str) -> str:

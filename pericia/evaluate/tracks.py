@@ -8,6 +8,7 @@ example. It measures skill, terms and style, and favours retrieval for facts by 
 
 from collections.abc import Mapping, Sequence
 
+from pericia.evaluate.families import with_twins
 from pericia.evaluate.sourcing import is_same_source
 from pericia.evaluate.stats import FEWEST_FAMILIES
 from pericia.types import Dataset, Question
@@ -18,10 +19,14 @@ ALL = "all questions"
 STABLE = ("never", "yearly")  # how often facts change where knowledge may stay in weights
 
 
-def tracks_of(questions: Sequence[Question], dataset: Dataset | None) -> dict[str, str]:
+def tracks_of(
+    questions: Sequence[Question],
+    dataset: Dataset | None,
+    twins: Mapping[str, str] | None = None,
+) -> dict[str, str]:
     """Return the track of each question by its id; `ALL` for all of them where no example or question names a source.
 
-    A question without source goes with its family, and to `NEW` if its family has none: no example is about it.
+    An example about a document has shown its `twins` as well (see `families.near_duplicates`). A question without source goes with its family, and to `NEW` if its family has none: no example is about it.
 
     Example:
         >>> tracks_of([Question("q1", "?", ("a",), ("a.md",)), Question("u1", "?", ())], None)
@@ -32,6 +37,7 @@ def tracks_of(questions: Sequence[Question], dataset: Dataset | None) -> dict[st
     named = {source for question in questions for source in question.sources}
     if not learnt or not named:
         return {question.id: ALL for question in questions}
+    learnt = with_twins(learnt, twins or {})
     seen = {source for source in named if any(is_same_source(source, s) for s in learnt)}
     families = {q.family for q in questions if seen.intersection(q.sources)}
     return {

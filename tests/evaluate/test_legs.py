@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from pericia.config import parse_config
+from pericia.evaluate import tools
 from pericia.evaluate.tools import open_tools
 from pericia.workspace import Workspace
 
@@ -32,3 +35,13 @@ def test_legs_are_chosen_on_examples_once_and_again_after_a_change(tmp_path: Pat
     assert said() == []
     (tmp_path / "documents" / "new.txt").write_text("A new pump has come.\n", encoding="utf-8")
     assert len(said()) == 1
+
+
+def test_documents_are_read_from_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.txt").write_text(f"Pump {name} holds 42 bar.\n", encoding="utf-8")
+    config = parse_config({"documents": ["a.txt", "b.txt"], "model": "quote"}, "test")
+    opened = open_tools(config, Workspace(tmp_path), lambda *_: None)
+    assert opened.texts(["a.txt"]) == {"a.txt": "Pump a holds 42 bar."}
+    monkeypatch.setattr(tools, "FEW_DOCUMENTS", 1)
+    assert opened.texts(["a.txt", "b.txt"]).keys() == {"a.txt", "b.txt"}

@@ -47,6 +47,16 @@ def test_the_whole_river_measures_five_arms_and_advises(tmp_path: Path) -> None:
         assert (result.folder / name).stat().st_size > 0
 
 
+def test_nearly_the_same_documents_count_as_one_family(tmp_path: Path) -> None:
+    config, workspace = write_firm(tmp_path)
+    twins = {"docs/pump0.md": "The same text.", "docs/pump1.md": "the same text"}
+    result = run(config, workspace, tools=replace(FakeTools().tools(), texts=lambda names: twins))
+    assert len({question.family for question in result.report.questions}) == NUM_PUMPS + 2 - 1
+    said = "Nearly the same documents count as one family: docs/pump0.md and docs/pump1.md."
+    for name in ("report.html", "report.md"):
+        assert said in (result.folder / name).read_text(encoding="utf-8")
+
+
 def test_arms_are_asked_question_by_question(tmp_path: Path) -> None:
     config, workspace = write_firm(tmp_path)
     result = run(config, workspace, tools=FakeTools().tools())
