@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from peft import PeftModel
 from safetensors import SafetensorError
 
 from pericia.errors import ModelError, NotFoundError
@@ -76,6 +75,9 @@ class Adapters:
         try:
             with warnings.catch_warnings():  # peft uses an old name of transformers
                 warnings.filterwarnings("ignore", ".*gradient_checkpointing. is dep", FutureWarning)
+                # Not at the top: peft takes seconds to import, and most answers need no adapter.
+                from peft import PeftModel
+
                 if isinstance(self._model, PeftModel):
                     self._model.load_adapter(folder, name)
                 else:

@@ -14,17 +14,20 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
-import lancedb
 import numpy as np
-from lancedb.index import FTS, HnswSq
-from lancedb.query import MatchQuery
 from numpy.typing import NDArray
 
 from pericia.errors import ConflictError, PericiaError
 from pericia.stored import check_dimensions, chunk_from_json, stored_token
+from pericia.stores.lance.deferred import deferred_models
 from pericia.stores.lance.rows import BATCH_ROWS, filtered, hits_of, quoted, reader, schema_of
 from pericia.types import Chunk, Entry, Hit
 from pericia.workspace import lock, write_json
+
+with deferred_models():
+    import lancedb
+    from lancedb.index import FTS, HnswSq
+    from lancedb.query import MatchQuery
 
 ANN_ROWS = 50_000  # below, the exact scan takes under 50 ms on two cores
 ANN_RECALL = 0.95
