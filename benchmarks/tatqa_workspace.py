@@ -3,7 +3,8 @@
     python -m benchmarks.tatqa_workspace ../shared/data/tatqa_dev FOLDER
 
 Every second page (by order) is for development: its questions become examples, from which pericia chooses how to
-search; the questions of the other pages are held out. All pages are documents.
+search; the questions of the other pages are held out. All pages are documents. Examples that ask what a held-out
+question asks ("What does the table show?") are left out.
 """
 
 import html
@@ -13,51 +14,36 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pericia.config import render_config
-from pericia.workspace import write_atomic
+from benchmarks.workspaces import example, write_workspace
 
 
 def main(source: Path, folder: Path) -> None:
-    (folder / "documents").mkdir(parents=True, exist_ok=True)
-    rows: dict[str, list[str]] = {"development": [], "held_out": []}
+    documents: dict[str, str] = {}
+    examples: list[dict[str, Any]] = []
+    questions: list[dict[str, Any]] = []
     for number, item in enumerate(items(source)):
         name = name_of(number)
-        write_atomic(folder / name, page(item))
-        part = "held_out" if number % 2 else "development"
-        rows[part] += [
-            json.dumps(
-                {
-                    "messages": [
-                        {"role": "user", "content": question["question"]},
-                        {"role": "assistant", "content": answer_text(question)},
-                    ],
-                    "source": name,
-                }
-                if part == "development"
-                else {
-                    "id": question["uid"],
-                    "question": question["question"],
-                    "answers": [answer_text(question)],
-                    "sources": [name],
-                    "family": name,
-                    "kind": question["answer_type"],
-                },
-                ensure_ascii=False,
-            )
-            for question in item["questions"]
-        ]
-    write_atomic(folder / "examples.jsonl", "\n".join(rows["development"]) + "\n")
-    write_atomic(folder / "questions.jsonl", "\n".join(rows["held_out"]) + "\n")
+        documents[name] = page(item)
+        for asked in item["questions"]:
+            if number % 2:
+                questions.append(
+                    {
+                        "id": asked["uid"],
+                        "question": asked["question"],
+                        "answers": [answer_text(asked)],
+                        "sources": [f"documents/{name}"],
+                        "kind": asked["answer_type"],
+                    }
+                )
+            else:
+                examples.append(example(asked["question"], answer_text(asked), name))
     chosen = {
         "name": "tatqa",
-        "documents": ["documents"],
-        "questions": "questions.jsonl",
-        "examples": "examples.jsonl",
         "model": "quote",
         "retrieval": {"language": "en"},
+        "use": {"goal": "figures of annual reports", "data_change": "yearly"},
     }
-    write_atomic(folder / "pericia.yaml", render_config(chosen))
-    print(f"{len(rows['development'])} examples, {len(rows['held_out'])} questions in {folder}")
+    write_workspace(folder, documents, examples, questions, chosen)
 
 
 def items(source: Path) -> list[dict[str, Any]]:
@@ -67,7 +53,7 @@ def items(source: Path) -> list[dict[str, Any]]:
 
 
 def name_of(number: int) -> str:
-    return f"documents/page-{number:03d}.html"
+    return f"page-{number:03d}.html"
 
 
 def page(item: dict[str, Any]) -> str:

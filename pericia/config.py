@@ -245,6 +245,16 @@ class EvaluateConfig(Section):
     probes: int = knob(
         24, "shows what training has unlearnt; 0 shows nothing", unit="texts a model", ge=0, le=1000
     )
+    gold: bool = knob(
+        False,
+        "also asks with the right passage alone, which parts faults of the search from faults of reading; "
+        "an answer more a question and reading arm",
+    )
+    learning_curve: bool = knob(
+        False,
+        "also trains on a quarter and on half of the examples, which says if more of them would help; "
+        "two trainings and two answers more a tuned arm",
+    )
     judge: JudgeConfig = JudgeConfig()
 
 

@@ -17,6 +17,7 @@ BlockKind = Literal["heading", "paragraph", "row"]
 FinishReason = Literal["stop", "length"]
 ArmName = str
 Verdict = Literal["better", "worse", "not distinguishable"]
+SideKind = Literal["gold", "curve"]  # what is asked beside an arm, to explain it
 
 
 # --- river 1: documents to cited answers -------------------------------------------------------
@@ -424,6 +425,7 @@ class Question:
     sources: tuple[str, ...] = ()
     family: str = ""
     kind: str = ""
+    old_answers: tuple[str, ...] = ()  # right before the documents changed
 
     @property
     def answerable(self) -> bool:
@@ -516,6 +518,39 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """An arm that reads, beside itself given the right passage alone, on the questions that name a source.
+
+    `lost` is `given - found`, paired: what finding the passage, and telling it from others, costs.
+    """
+
+    arm: ArmName
+    num_questions: int
+    found: Score
+    given: Score
+    lost: Score
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """What a tuned arm reaches after so many examples; after none it is the arm that it was tuned from."""
+
+    arm: ArmName
+    num_examples: int
+    score: Score
+
+
+@dataclass(frozen=True, slots=True)
+class OldAnswers:
+    """How often an arm says what was right before the documents changed; `share` is lower the better."""
+
+    arm: ArmName
+    num_questions: int
+    num_old: int
+    share: Score
+
+
+@dataclass(frozen=True, slots=True)
 class Recommendation:
     """The advice. `arm` may also be one of `recommend.REFUSALS` such as "not enough questions to tell"."""
 
@@ -547,3 +582,6 @@ class Report:
     track: str = ""  # the questions that arms, pairs and recommendation rest on
     tracks: tuple[Track, ...] = ()
     break_even: tuple[BreakEven, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
+    old_answers: tuple[OldAnswers, ...] = ()

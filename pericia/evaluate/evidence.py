@@ -7,7 +7,7 @@ from pericia.config import UseConfig
 from pericia.evaluate.arms import ARMS, Arm
 from pericia.evaluate.results import between
 from pericia.evaluate.stats import CONFIDENCE
-from pericia.types import ArmResult, BreakEven, Pair
+from pericia.types import ArmResult, BreakEven, OldAnswers, Pair
 
 FEW_EXAMPLES = 100  # below, tuning seldom changes anything: a small data set is rule R3
 NAMES = {
@@ -37,6 +37,7 @@ class Evidence:
     thoughtless: Mapping[str, float] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     break_even: Sequence[BreakEven] = ()
+    old_answers: Sequence[OldAnswers] = ()
     setbacks: Mapping[str, str] = field(default_factory=dict)  # what a tuned arm has unlearnt
 
     def kind(self, arm: str) -> Arm:
@@ -85,6 +86,11 @@ def reasons_of_data(evidence: Evidence) -> tuple[str, ...]:
         reasons.append(
             f"{evidence.num_examples} examples are too little data to judge fine-tuning by (R3)."
         )
+    reasons += [
+        f"{title(each.arm)} answers {each.num_old} of {each.num_questions} changed facts as they were before."
+        for each in evidence.old_answers
+        if each.num_old
+    ]
     if evidence.num_contradictions:
         reasons.append(
             f"{evidence.num_contradictions} of {evidence.num_examples} examples contradict another one."

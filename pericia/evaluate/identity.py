@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from pericia.config import Config
-from pericia.evaluate.lanes import Lane
+from pericia.evaluate.lanes import Lane, num_examples
 from pericia.evaluate.scores import SCORES_VERSION
 from pericia.evaluate.tools import Tools
 from pericia.evaluate.tracks import tracks_of
@@ -26,6 +26,8 @@ _NO_PART_OF_ANSWERS = {
     "on_leak",
     "judge",
     "probes",
+    "gold",
+    "learning_curve",
 }
 LIBRARIES = ("pericia", "torch", "transformers", "peft", "trl", "lancedb", "numpy", "scipy")
 MOST_FINDINGS_KEPT = 100
@@ -36,6 +38,7 @@ def identify(
     questions: Sequence[Question],
     dataset: Dataset | None,
     lanes: Sequence[Lane],
+    sides: Sequence[Lane],
     tools: Tools,
 ) -> dict[str, Any]:
     """Return everything that the answers and their scores depend on; its hash names the run.
@@ -43,8 +46,10 @@ def identify(
     Prices and the use are not part of it: they change the advice and the costs, not the answers.
     """
     evaluate = config.evaluate.model_dump(mode="json", exclude=_NO_PART_OF_ANSWERS)
+    beside = {"sides": [lane.name for lane in sides]} if sides else {}
     return {
         "arms": [lane.name for lane in lanes],
+        **beside,
         "own_arms": [
             [lane.name, lane.kind, lane.tools.model_identity, lane.tools.index_identity]
             for lane in lanes
@@ -70,6 +75,7 @@ def describe(
     dataset: Dataset | None,
     findings: Sequence[Finding],
     lanes: Sequence[Lane],
+    sides: Sequence[Lane],
     left_out: Mapping[str, str],
     tainted: Mapping[str, str],
     twins: Mapping[str, str],
@@ -83,6 +89,7 @@ def describe(
         "adapters": before.get("adapters", {}),
         "left_out": dict(left_out),
         "kinds": {lane.name: lane.kind for lane in lanes},
+        "sides": {lane.name: _side(lane, dataset) for lane in sides},
         "models": {lane.name: lane.config.model for lane in lanes},
         "tracks": tracks_of(questions, dataset, twins),
         "twins": dict(twins),
@@ -97,6 +104,11 @@ def describe(
         "versions": before.get("versions", {"python": platform.python_version(), **_versions()}),
         "seeds": {"resampling": config.evaluate.seed, "training": config.train.seed},
     }
+
+
+def _side(lane: Lane, dataset: Dataset | None) -> dict[str, Any]:
+    count = num_examples(dataset, lane.share) if dataset else 0
+    return {"side": lane.side, "of": lane.of, "num_examples": count}
 
 
 def facts_of_adapter(adapter: Adapter) -> dict[str, object]:

@@ -1,7 +1,12 @@
-"""The arms of one run: the five, and those that the config adds with another model, embedder or price."""
+"""The arms of one run: the five, those that the config adds, and what is asked beside them to explain them.
 
+Beside an arm stand lanes of its own that carry no verdict: *gold*, the same arm given the right passage alone, and the
+points of a learning *curve*, the same arm with an adapter that learnt a part of the examples.
+"""
+
+import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 from pericia.config import ARM_NAMES, Config
@@ -9,7 +14,11 @@ from pericia.errors import ConfigError
 from pericia.evaluate.arms import ARMS, Bench, Request, runnable_arms
 from pericia.evaluate.collect import Event, train_adapters
 from pericia.evaluate.tools import Tools
-from pericia.types import Adapter, Context, Dataset, Question
+from pericia.types import Adapter, Context, Dataset, Question, SideKind
+from pericia.workspace import sha256_of
+
+CURVE = (0.25, 0.5)  # of the examples; the arm itself has learnt all of them
+FEWEST_EXAMPLES = 4  # below, a part of the examples is no training
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +29,12 @@ class Lane:
     kind: str
     config: Config
     tools: Tools
+    side: SideKind | None = None  # None: an arm
+    of: str = ""  # the arm that a side lane explains
+    share: float = 1.0  # of the examples that the adapter learns
+
+    def asks(self, question: Question) -> bool:
+        return is_asked(self.side, question)
 
     @property
     def needs_passages(self) -> bool:
@@ -69,6 +84,69 @@ def open_lanes(
         raise ConfigError(f"No arm can run.\n{text}", hint="Configure documents or examples.")
     order = [*ARMS, *(extra.name for extra in config.evaluate.extra_arms)]
     return tuple(sorted(lanes, key=lambda lane: order.index(lane.name))), left_out
+
+
+def side_lanes(lanes: Sequence[Lane], dataset: Dataset | None) -> tuple[Lane, ...]:
+    """Return the lanes that the config asks for beside the five arms, none by default."""
+    sides: list[Lane] = []
+    for lane in (lane for lane in lanes if lane.name in ARM_NAMES):
+        evaluate = lane.config.evaluate
+        if evaluate.gold and lane.needs_passages:
+            sides.append(replace(lane, name=f"{lane.name}@gold", side="gold", of=lane.name))
+        if evaluate.learning_curve and ARMS[lane.kind].is_tuned and dataset is not None:
+            sides += [
+                replace(lane, name=f"{lane.name}@{s:.0%}", side="curve", of=lane.name, share=s)
+                for s in CURVE
+                if num_examples(dataset, s) >= FEWEST_EXAMPLES
+            ]
+    return tuple(sides)
+
+
+def is_asked(side: SideKind | None, question: Question) -> bool:
+    """Return whether a lane answers a question; without a named source nobody knows the right passage."""
+    return side != "gold" or (question.answerable and bool(question.sources))
+
+
+def num_examples(dataset: Dataset, share: float) -> int:
+    """Return how many examples a share of the training examples is."""
+    return int(share * len(dataset.train))
+
+
+def part_of(dataset: Dataset, share: float, seed: int) -> Dataset:
+    """Return a share of the training examples, drawn by the seed; a larger share holds the smaller ones."""
+    order = list(range(len(dataset.train)))
+    random.Random(seed).shuffle(order)
+    kept = sorted(order[: num_examples(dataset, share)])
+    train = tuple(dataset.train[i] for i in kept)
+    return replace(dataset, train=train, sha256=sha256_of([dataset.sha256, kept]))
+
+
+def set_side_benches(
+    sides: Sequence[Lane],
+    benches: Mapping[str, Bench],
+    questions: Sequence[Question],
+    dataset: Dataset | None,
+    tell: Callable[[Event], None],
+) -> dict[str, Bench]:
+    """Return what each side lane works with: the bench of its arm but for the passages or the adapter."""
+    made: dict[str, Bench] = {}
+    for lane in sides:
+        bench = benches[lane.of]
+        if lane.side == "gold":
+            asked = [question for question in questions if lane.asks(question)]
+            right: dict[str, Context] = {}
+            for number, question in enumerate(asked, start=1):
+                right[question.id] = lane.tools.find_right(question)
+                tell(Event("retrieve", "right passages", number, len(asked)))
+            no_time = dict.fromkeys(right, 0.0)
+            made[lane.name] = replace(bench, contexts=right, retrieval_ms=no_time)
+        else:
+            assert dataset is not None, "tuned arms are left out without examples"
+            part = part_of(dataset, lane.share, lane.config.train.seed)
+            tell(Event("train", f"{lane.of} on {lane.share:.0%} of the examples"))
+            adapters = train_adapters({lane.kind}, part, lane.tools, tell)
+            made[lane.name] = replace(bench, adapters={**bench.adapters, **adapters})
+    return made
 
 
 def set_benches(

@@ -25,6 +25,7 @@ from pericia.evaluate.results import (
     summarise_arms,
     thoughtless_scores,
 )
+from pericia.evaluate.sides import old_answers
 from pericia.evaluate.stats import detectable_difference, mean_interval
 from pericia.types import Question, Row
 
@@ -67,6 +68,7 @@ def measure(
         num_contradictions=card.get("num_findings", {}).get("contradiction", 0),
         thoughtless=thoughtless_scores(part),
         left_out=record.facts["left_out"],
+        old_answers=old_answers(rows, part, arms),
         setbacks=setbacks(probed(record.facts.get("probes", {})), config.use.forgetting_limit),
         break_even=[
             break_even(rows, part, a, b, score, spending)

@@ -11,7 +11,7 @@ from pericia.types import Question
 from pericia.workspace import read_json_lines
 
 MOST_FAULTS_SHOWN = 10
-_KEYS = frozenset({"id", "question", "answers", "sources", "family", "kind"})
+_KEYS = frozenset({"id", "question", "answers", "sources", "family", "kind", "old_answers"})
 _SHAPE = '{"id": "q1", "question": "…", "answers": ["…"], "sources": ["handbook.md"]}'
 
 
@@ -21,7 +21,7 @@ def read_questions(
     """Return the questions of a JSONL file in its order.
 
     `"answers": []` marks a question that the documents do not answer. Without "family", questions of one source are
-    a family; without a source, a question is its own. Sources are looked up in `known_sources` if given.
+    a family; without a source, a question is its own. "old_answers" were right before the documents changed. Sources are looked up in `known_sources` if given.
 
     Raises:
         InputError: the file is missing, empty or no JSONL, or lines have faults; all are listed with their lines.
@@ -69,6 +69,10 @@ def _faults(item: Any, known_sources: Collection[str] | None) -> Iterator[str]:
     for key in ("id", "family", "kind"):
         if key in item and not _is_text(item[key]):
             yield f"'{key}' is {item[key]!r}; expected a text that is not empty."
+    if not _is_list_of_texts(old := item.get("old_answers", [])):
+        yield f"'old_answers' is {old!r}; expected a list of texts that are not empty."
+    elif both := [text for text in old if text in item.get("answers", ())]:
+        yield f"'{both[0]}' stands in 'answers' and in 'old_answers'; an old answer is wrong today."
     if not _is_list_of_texts(item.get("sources", [])):
         yield f"'sources' is {item['sources']!r}; expected a list of names of documents."
         return
@@ -90,6 +94,7 @@ def _question(item: dict[str, Any], line: int) -> Question:
         sources=sources,
         family=item.get("family") or (sources[0] if sources else identity),
         kind=item.get("kind", ""),
+        old_answers=tuple(item.get("old_answers", ())),
     )
 
 

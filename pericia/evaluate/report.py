@@ -17,11 +17,14 @@ from pericia.errors import JobError
 from pericia.evaluate.evidence import Evidence, name_of
 from pericia.evaluate.families import twins_in_words
 from pericia.evaluate.judge import read_judgements
+from pericia.evaluate.lanes import is_asked
 from pericia.evaluate.losses import probed
+from pericia.evaluate.markdown import render_markdown
 from pericia.evaluate.measure import judged, measure
-from pericia.evaluate.page import count, render_page
+from pericia.evaluate.page import render_page
 from pericia.evaluate.recommend import recommend
 from pericia.evaluate.records import RunRecord, in_order, read_record, read_rows
+from pericia.evaluate.sides import learning_curve, readings
 from pericia.evaluate.stats import detectable_in_words
 from pericia.evaluate.tracks import ALL, deciding_track, in_words
 from pericia.types import Recommendation, Report, Row, Track
@@ -35,8 +38,11 @@ def recompute(folder: Path) -> Report:
         NotFoundError: there is no such run. JobError: it has not ended, or its files are damaged.
     """
     record = read_record(folder)
-    rows = in_order(read_rows(folder), record.questions, record.arms)
-    wanted = len(record.questions) * len(record.arms)
+    sides: Mapping[str, Any] = record.facts.get("sides", {})
+    rows = in_order(read_rows(folder), record.questions, [*record.arms, *sides])
+    wanted = len(record.questions) * len(record.arms) + sum(
+        is_asked(side["side"], q) for side in sides.values() for q in record.questions
+    )
     if len(rows) < wanted:
         raise JobError(
             f"Run {record.id} has {len(rows)} of {wanted} answers.",
@@ -45,7 +51,9 @@ def recompute(folder: Path) -> Report:
     return _report(record, rows, folder)
 
 
-def _report(record: RunRecord, rows: tuple[Row, ...], folder: Path) -> Report:
+def _report(record: RunRecord, answered: tuple[Row, ...], folder: Path) -> Report:
+    rows = tuple(row for row in answered if row.arm in record.arms)
+    sides: Mapping[str, Any] = record.facts.get("sides", {})
     config = Config.model_validate(record.config)
     questions = record.questions
     families = [question.family for question in questions]
@@ -95,6 +103,11 @@ def _report(record: RunRecord, rows: tuple[Row, ...], folder: Path) -> Report:
         track=deciding,
         tracks=tuple(tracks),
         break_even=tuple(evidence.break_even),
+        readings=readings(answered, part, sides, evidence.primary),
+        curve=learning_curve(
+            answered, part, sides, evidence.primary, record.facts["dataset"].get("num_train", 0)
+        ),
+        old_answers=tuple(evidence.old_answers),
     )
 
 
@@ -151,64 +164,14 @@ def report_json(report: Report, html: Path) -> dict[str, Any]:
         "track": report.track,
         "tracks": [asdict(track) for track in report.tracks],
         "break_even": [asdict(even) for even in report.break_even],
+        "readings": [asdict(reading) for reading in report.readings],
+        "learning_curve": [asdict(point) for point in report.curve],
+        "old_answers": [asdict(each) for each in report.old_answers],
         "tainted": report.facts["tainted"],
         "judge": report.facts["judge"],
         "probes": [asdict(each) for each in report.facts["probed"]],  # type: ignore[attr-defined]
         "run": report.facts["run"],
     }
-
-
-def render_markdown(report: Report) -> str:
-    """Return the verdict and both tables as Markdown."""
-    advice = report.recommendation
-    lines = [
-        f"# {advice.sentence}",
-        "",
-        f"Confidence: {advice.confidence}. {report.facts['detectable']} {report.facts['track_in_words']} "
-        f"{report.facts['twins_in_words']}".strip(),
-        "",
-        f"| Arm | {report.primary_score} (95 %) | right | tokens in | tokens out | ms p50 | cost per right answer |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for arm, result in report.arms.items():
-        score, right = result.scores[report.primary_score], result.scores["right"]
-        cost = "–" if result.cost_per_correct is None else f"{result.cost_per_correct:.6f} USD"
-        lines.append(
-            f"| {name_of(arm)} (`{arm}`) | {_percent(score.mean)} ({_percent(score.low)}–{_percent(score.high)}) "
-            f"| {_percent(right.mean)} | {result.tokens_in:.0f} | {result.tokens_out:.0f} "
-            f"| {result.latency_ms_p50:.0f} | {cost} |"
-        )
-    lines += ["", "| Comparison | difference in points (95 %) | p | verdict |", "|---|---|---|---|"]
-    for pair in report.pairs:
-        ends = f"{100 * pair.low:+.1f} to {100 * pair.high:+.1f}"
-        lines.append(
-            f"| `{pair.a}` against `{pair.b}` | {100 * pair.difference:+.1f} ({ends}) | {pair.p:.3f} | {pair.verdict} |"
-        )
-    for track in report.tracks[1:]:
-        means = (
-            f"`{arm}` {_percent(result.scores[report.primary_score].mean)}"
-            for arm, result in track.arms.items()
-        )
-        lines += [
-            "",
-            f"{track.name.capitalize()}, {track.num_questions} questions: {', '.join(means)}.",
-        ]
-    for even in report.break_even:
-        ends = f"{count(even.low)} to {count(even.high)}"
-        lines += [
-            "",
-            f"`{even.cheap_to_run}` in place of `{even.cheap_to_make}` pays for its training after "
-            f"{count(even.requests)} requests (95 %: {ends}).",
-        ]
-    why = [advice.rule_in_words, *advice.reasons]
-    lines += ["", "Reasons:", "", *(f"- {reason}" for reason in why if reason)]
-    lines += [
-        "",
-        "What would change this:",
-        "",
-        *(f"- {c}" for c in advice.would_change or ("Nothing known.",)),
-    ]
-    return "\n".join([*lines, "", f"Next: {advice.next_step}", ""])
 
 
 def render_csv(report: Report) -> str:
@@ -256,7 +219,3 @@ def render_csv(report: Report) -> str:
 
 def _harmless(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}"

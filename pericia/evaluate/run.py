@@ -5,6 +5,7 @@
     open         the arms, each with its model and index                     lanes
     train        one adapter closed book, one with passages                  lanes, collect
     retrieve     the passages of each question, once for all arms            lanes, answer
+    set beside   arms given the right passage, or part of the examples       lanes
     ask          every arm, question by question, a row each                 arms, scores, records
     probe        what training has unlearnt, and the loss on the users' texts  probes
     judge        another model reads the answers, if the config names one    judge
@@ -35,7 +36,7 @@ from pericia.evaluate.judge import (
     read_judgements,
     read_labels,
 )
-from pericia.evaluate.lanes import Lane, open_lanes, set_benches
+from pericia.evaluate.lanes import Lane, open_lanes, set_benches, set_side_benches, side_lanes
 from pericia.evaluate.probes import probe
 from pericia.evaluate.records import (
     RunRecord,
@@ -103,6 +104,7 @@ def run(
         questions = join_families(questions, twins)
         tainted = given_away(dataset, questions) if config.evaluate.on_leak == "show" else {}
         lanes, left_out = open_lanes(config, tools, dataset, open_more or open_)
+        sides = side_lanes(lanes, dataset)
         num_pairs = len(lanes) * (len(lanes) - 1) // 2
         families = [question.family for question in questions]
         tell(Event("questions", detectable_in_words(families, num_pairs)))
@@ -111,14 +113,29 @@ def run(
         for arm, reason in left_out.items():
             tell(Event("arms", f"{arm} is left out: {reason}"))
 
-        identity = identify(config, questions, dataset, lanes, tools)
+        identity = identify(config, questions, dataset, lanes, sides, tools)
         folder = workspace.runs / sha256_of(identity)[:12]
         repair_lines(folder / "rows.jsonl")
         rows = {(row.question_id, row.arm): row for row in read_rows(folder)}
-        missing = [(q, lane) for q in questions for lane in lanes if (q.id, lane.name) not in rows]
+        missing = [
+            (question, lane)
+            for question in questions
+            for lane in (*lanes, *sides)
+            if lane.asks(question) and (question.id, lane.name) not in rows
+        ]
         before = read_record(folder).facts if (folder / "run.json").exists() else {}
         facts = describe(
-            config, identity, questions, dataset, findings, lanes, left_out, tainted, twins, before
+            config,
+            identity,
+            questions,
+            dataset,
+            findings,
+            lanes,
+            sides,
+            left_out,
+            tainted,
+            twins,
+            before,
         )
         arms = tuple(lane.name for lane in lanes)
         record = RunRecord(folder.name, config.model_dump(mode="json"), questions, arms, facts)
@@ -132,7 +149,8 @@ def run(
             }
             write_record(folder, record)
             earlier = answers_of_other_runs(workspace.runs, but=folder)
-            num_new = _ask_all(missing, benches, earlier, folder, tell)
+            beside = set_side_benches(sides, benches, questions, dataset, tell)
+            num_new = _ask_all(missing, {**benches, **beside}, earlier, folder, tell)
             record.facts["probes"] = facts["probes"] or probe(lanes, benches, tell)
             record.facts["peak_memory_bytes"] = max(peak_memory_bytes(), facts["peak_memory_bytes"])
         else:
@@ -175,7 +193,9 @@ def _ask_all(
             if lane.needs_passages:
                 if (computed := tools.compute(question.text)) is not None:
                     answer = computed
-                elif not tools.is_about(question.text, bench.contexts[question.id]):
+                elif lane.side != "gold" and not tools.is_about(
+                    question.text, bench.contexts[question.id]
+                ):
                     answer = Answer(REFUSAL, refused=True, passages=request.prompt.passages)
                 answer = _with_retrieval_time(answer, bench.retrieval_ms[question.id])
             num_new += 1
@@ -192,7 +212,7 @@ def _judge(
     """Append what the judge says of answers that it has not seen, and return the labels of people."""
     settings, folder = config.evaluate.judge, workspace.runs / record.id
     labels = read_labels(workspace.resolve(settings.labels)) if settings.labels else {}
-    rows = read_rows(folder)
+    rows = [row for row in read_rows(folder) if row.arm in record.arms]
     repair_lines(folder / "judge.jsonl")
     known = read_judgements(folder)
     judged = judge_rows(rows, record.questions, settings, open_judge(settings), known)

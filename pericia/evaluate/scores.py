@@ -35,7 +35,7 @@ from pericia.evaluate.sourcing import (
     source_recall,
 )
 
-SCORES_VERSION = 2  # changes when a score does: stored answers are then scored again
+SCORES_VERSION = 3  # changes when a score does: stored answers are then scored again
 RIGHT_FROM = 0.5  # an answer counts as right from this value of the primary score on
 
 
@@ -74,6 +74,22 @@ def declined(attempt: Attempt) -> float | None:
 def refusal_precision(attempt: Attempt) -> float | None:
     """Return, for a refusal, whether nothing answers the question; None for an answer."""
     return float(not attempt.question.answerable) if attempt.answer.refused else None
+
+
+# --- answers that were right before ---------------------------------------------------------------------
+
+
+def current(attempt: Attempt) -> float | None:
+    """Return 0.0 if the answer says an old answer and no present one, else 1.0; None where nothing has changed."""
+    question = attempt.question
+    if not question.old_answers:
+        return None
+    said = f" {normalise(attempt.text, attempt.language)} "
+
+    def says(answers: Sequence[str]) -> bool:
+        return any(f" {normalise(answer, attempt.language)} " in said for answer in answers)
+
+    return float(not says(question.old_answers) or says(question.answers))
 
 
 # --- the table -----------------------------------------------------------------------------------------
@@ -176,6 +192,12 @@ SCORES: dict[str, ScoreKind] = {
     "refusal_precision": ScoreKind(
         refusal_precision, "refusals that were due", "due / refusals", "own"
     ),
+    "current": ScoreKind(
+        current,
+        "what has changed is not answered as before",
+        "0 if an old answer is said and no present one, else 1",
+        "own",
+    ),
     "format_json": ScoreKind(
         _of_json(format_json),
         "a JSON object with the right keys",
@@ -265,6 +287,8 @@ def outcome(attempt: Attempt, primary: float) -> str:
     answer, question = attempt.answer, attempt.question
     if not question.answerable:
         return "refused rightly" if answer.refused else "should have refused"
+    if current(attempt) == 0.0:
+        return "out of date"
     if primary >= RIGHT_FROM:
         if not answer.passages:
             return "right"

@@ -10,18 +10,22 @@ from pericia import answer, embedders, models, train
 from pericia.bases import base_folder, base_sha256
 from pericia.catalogue import Catalogue
 from pericia.config import Config
+from pericia.context import fit_context
 from pericia.dataset import read_dataset
 from pericia.errors import InputError
+from pericia.evaluate.normalise import normalise
+from pericia.evaluate.sourcing import is_same_source
 from pericia.index import index_folder, sync
 from pericia.models import Model
 from pericia.prompts import open_book_prompt
 from pericia.refusal import Refusal, calibrate, write_refusal
 from pericia.retrieve import choose_legs, has_legs, retrieve, with_legs, write_legs
-from pericia.types import Adapter, Answer, Context, Dataset, Passage, Prompt, TrainEvent
+from pericia.types import Adapter, Answer, Context, Dataset, Passage, Prompt, Question, TrainEvent
 from pericia.workspace import Workspace, sha256_of
 
 MOST_HIDDEN = 2000  # documents: a search in all but one names the others
 LEG_QUESTIONS = 100  # enough to tell the legs apart, and a few seconds to ask
+MOST_LOOKED_AT = 50  # passages of a document, for the one that holds the answer
 FEW_DOCUMENTS = 50  # up to which each is read by itself
 UNTUNABLE = ("quote", "openai:", "azure:", "http:", "https:")
 
@@ -32,6 +36,7 @@ class Tools:
 
     `load_model` and `find` are called only when something is to be asked, so a run without news starts at once.
     `is_about` says whether passages can hold an answer at all; where they cannot, the arms that read them refuse.
+    `find_right` brings one passage of each source of a question: the first that holds an answer, else the best one.
     """
 
     model_identity: str
@@ -44,6 +49,7 @@ class Tools:
     train: Callable[[Dataset, train.Kind, Callable[[TrainEvent], None]], Adapter]
     is_tunable: bool = True
     compute: Callable[[str], Answer | None] = lambda question: None  # a table's own answer
+    find_right: Callable[[Question], Context] = lambda question: Context(())
     texts: Callable[[Collection[str]], dict[str, str]] = lambda sources: {}  # of documents, by name
 
 
@@ -67,13 +73,23 @@ def open_tools(
     def load_model() -> Model:
         return models.load(config.model)
 
+    def room_tokens(question: str) -> int:
+        model, empty = load_model(), open_book_prompt(question, Context(()), config.instruction)
+        room = model.context_tokens - config.evaluate.max_new_tokens
+        return room - model.count_tokens(empty.messages)
+
     def find(question: str) -> Context:
         if library is None:
             raise InputError("No documents are configured.", hint="Name them: key 'documents'.")
-        model, empty = load_model(), open_book_prompt(question, Context(()), config.instruction)
-        room = model.context_tokens - config.evaluate.max_new_tokens
-        room -= model.count_tokens(empty.messages)
-        return answer.find(question, library, answer.text_counter(model), room_tokens=room)
+        count_tokens, room = answer.text_counter(load_model()), room_tokens(question)
+        return answer.find(question, library, count_tokens, room_tokens=room)
+
+    def find_right(question: Question) -> Context:
+        passages = _right_passages(question, library) if library else []
+        count_tokens = answer.text_counter(load_model())
+        return fit_context(
+            passages, budget_tokens=room_tokens(question.text), count_tokens=count_tokens
+        )
 
     return Tools(
         model_identity=model_identity,
@@ -85,6 +101,7 @@ def open_tools(
             library is not None and answer.is_about(question, context, library)
         ),
         compute=lambda question: answer.compute(question, library) if library else None,
+        find_right=find_right,
         texts=lambda sources: _texts(sources, library) if library else {},
         answer=lambda prompt, adapter: answer.respond(
             prompt, load_model(), max_new_tokens=config.evaluate.max_new_tokens, adapter=adapter
@@ -177,6 +194,32 @@ def _labelled(config: Config, workspace: Workspace) -> list[tuple[str, list[str]
     examples = (*dataset.train, *dataset.validation)
     named = [(example.question, [example.source]) for example in examples if example.source]
     return named[:: max(1, len(named) // LEG_QUESTIONS)][:LEG_QUESTIONS]
+
+
+def _right_passages(question: Question, library: answer.Library) -> list[Passage]:
+    """Return of each source of a question the first passage found that holds an answer, else the best one."""
+    language = answer.question_language(question.text, library)
+    wanted = [normalise(text, language) for text in question.answers]
+    chosen: list[Passage] = []
+    for source in question.sources:
+        files = library.catalogue.files.items()
+        found = retrieve(
+            question.text,
+            store=library.store,
+            embedder=library.embedder,
+            settings=library.settings.model_copy(update={"top_k": MOST_LOOKED_AT}),
+            language=language,
+            documents=[e.document_id for name, e in files if is_same_source(source, name)],
+        )
+        texts = [f" {normalise(passage.chunk.text, language)} " for passage in found]
+        holding = (
+            passage
+            for passage, text in zip(found, texts, strict=True)
+            if any(f" {answer_} " in text for answer_ in wanted)
+        )
+        if found:
+            chosen.append(replace(next(holding, found[0]), rank=len(chosen) + 1))
+    return chosen
 
 
 def _texts(sources: Collection[str], library: answer.Library) -> dict[str, str]:

@@ -162,5 +162,5 @@ def _measured(house: House) -> tuple[tuple[str, ...], int]:
         record = read_record(folder)
     except NotFoundError:
         return (), 0
-    rows = read_rows(folder)
-    return tuple(dict.fromkeys(row.arm for row in rows)), len(record.questions)
+    answered = {row.arm for row in read_rows(folder)}
+    return tuple(arm for arm in record.arms if arm in answered), len(record.questions)

@@ -1,6 +1,7 @@
 """The legs of the search are chosen by themselves: on training examples, once for each state of the index."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from pericia.config import parse_config
 from pericia.evaluate import tools
 from pericia.evaluate.tools import open_tools
+from pericia.types import Question
 from pericia.workspace import Workspace
 
 
@@ -45,3 +47,17 @@ def test_documents_are_read_from_the_index(tmp_path: Path, monkeypatch: pytest.M
     assert opened.texts(["a.txt"]) == {"a.txt": "Pump a holds 42 bar."}
     monkeypatch.setattr(tools, "FEW_DOCUMENTS", 1)
     assert opened.texts(["a.txt", "b.txt"]).keys() == {"a.txt", "b.txt"}
+
+
+def test_the_right_passage_is_the_one_of_the_source_that_holds_the_answer(tmp_path: Path) -> None:
+    for name, bar in (("a", 24), ("b", 42)):
+        lines = [f"# Pump {name}", f"Pump {name} is of steel. " * 60, f"Its pressure is {bar} bar."]
+        (tmp_path / f"{name}.md").write_text("\n\n".join(lines), encoding="utf-8")
+    config = parse_config({"documents": ["a.md", "b.md"], "model": "quote"}, "test")
+    opened = open_tools(config, Workspace(tmp_path), lambda *_: None)
+    asked = Question("q", "What is pump b made of?", ("42 bar",), ("b.md",))
+    (passage,) = opened.find_right(asked).passages
+    assert passage.chunk.source == "b.md"
+    assert "42 bar" in passage.chunk.text
+    both = replace(asked, sources=("b.md", "a.md"))
+    assert [p.chunk.source for p in opened.find_right(both).passages] == ["b.md", "a.md"]

@@ -37,6 +37,11 @@ def test_questions_are_read_with_their_defaults(tmp_path: Path) -> None:
         ('{"question": "q", "answers": [""]}', "line 1: 'answers' is"),
         ('{"answers": ["a"]}', "line 1: 'question' is missing"),
         ('{"question": "q", "answer": ["a"]}', "unknown key 'answer'; did you mean 'answers'?"),
+        ('{"question": "q", "answers": ["a"], "old_answers": "b"}', "'old_answers' is 'b'"),
+        (
+            '{"question": "q", "answers": ["a"], "old_answers": ["a"]}',
+            "an old answer is wrong today",
+        ),
         ('{"question": "q", "answers": []}', "No question of"),
         ('{"question": "q", "answers": ["a"], "sources": "s"}', "'sources' is 's'"),
         (
