@@ -179,7 +179,7 @@ def _labels(keys: Sequence[str], turns: Sequence[tuple[Piece, Piece]]) -> Iterat
     """Yield the looks of answers that depend on one word: at that word, and from the last answer at the one it repeats."""
     start = len("\n")
     for key, (question, answer) in zip(keys, turns, strict=True):
-        [place] = _places(question.text, key, 0, len(question.text))
+        place = _places(question.text, key, 0, len(question.text))[-1]  # a noun may say it too
         word = (question.token(place + len(key) - 1),)
         for token in answer.tokens(start, len(answer.text)):
             yield Look(PIECE, token, word)
