@@ -3,7 +3,7 @@
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -33,12 +33,21 @@ LIBRARIES = ("pericia", "torch", "transformers", "peft", "trl", "lancedb", "nump
 MOST_FINDINGS_KEPT = 100
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is known before anything is asked: arms left out, questions given away, documents alike, earlier runs."""
+
+    left_out: Mapping[str, str]
+    tainted: Mapping[str, str]
+    twins: Mapping[str, str]
+    looks: Sequence[str]
+
+
 def identify(
     config: Config,
     questions: Sequence[Question],
     dataset: Dataset | None,
     lanes: Sequence[Lane],
-    sides: Sequence[Lane],
     tools: Tools,
 ) -> dict[str, Any]:
     """Return everything that the answers and their scores depend on; its hash names the run.
@@ -46,10 +55,11 @@ def identify(
     Prices and the use are not part of it: they change the advice and the costs, not the answers.
     """
     evaluate = config.evaluate.model_dump(mode="json", exclude=_NO_PART_OF_ANSWERS)
-    beside = {"sides": [lane.name for lane in sides]} if sides else {}
+    sides = [lane.name for lane in lanes if lane.side]
+    lanes = [lane for lane in lanes if not lane.side]
     return {
         "arms": [lane.name for lane in lanes],
-        **beside,
+        **({"sides": sides} if sides else {}),
         "own_arms": [
             [lane.name, lane.kind, lane.tools.model_identity, lane.tools.index_identity]
             for lane in lanes
@@ -75,10 +85,7 @@ def describe(
     dataset: Dataset | None,
     findings: Sequence[Finding],
     lanes: Sequence[Lane],
-    sides: Sequence[Lane],
-    left_out: Mapping[str, str],
-    tainted: Mapping[str, str],
-    twins: Mapping[str, str],
+    found: Found,
     before: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the facts of the report. What `before` says of the first start and of the training stays."""
@@ -87,13 +94,14 @@ def describe(
     return {
         "created": before.get("created", now),
         "adapters": before.get("adapters", {}),
-        "left_out": dict(left_out),
-        "kinds": {lane.name: lane.kind for lane in lanes},
-        "sides": {lane.name: _side(lane, dataset) for lane in sides},
-        "models": {lane.name: lane.config.model for lane in lanes},
-        "tracks": tracks_of(questions, dataset, twins),
-        "twins": dict(twins),
-        "tainted": dict(tainted),
+        "left_out": dict(found.left_out),
+        "kinds": {lane.name: lane.kind for lane in lanes if not lane.side},
+        "sides": {lane.name: _side(lane, dataset) for lane in lanes if lane.side},
+        "models": {lane.name: lane.config.model for lane in lanes if not lane.side},
+        "tracks": tracks_of(questions, dataset, found.twins),
+        "twins": dict(found.twins),
+        "tainted": dict(found.tainted),
+        "looks": before.get("looks", list(found.looks)),
         "labels": [],
         "probes": before.get("probes", {}),
         "peak_memory_bytes": before.get("peak_memory_bytes", 0),

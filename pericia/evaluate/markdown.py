@@ -12,7 +12,7 @@ def render_markdown(report: Report) -> str:
         f"# {advice.sentence}",
         "",
         f"Confidence: {advice.confidence}. {report.facts['detectable']} {report.facts['track_in_words']} "
-        f"{report.facts['twins_in_words']}".strip(),
+        f"{report.facts['twins_in_words']} {report.facts['looks_in_words']}".strip(),
         "",
         f"| Arm | {report.primary_score} (95 %) | right | tokens in | tokens out | ms p50 | cost per right answer |",
         "|---|---|---|---|---|---|---|",

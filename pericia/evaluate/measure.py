@@ -25,9 +25,11 @@ from pericia.evaluate.results import (
     summarise_arms,
     thoughtless_scores,
 )
-from pericia.evaluate.sides import old_answers
+from pericia.evaluate.sides import BASE, old_answers
 from pericia.evaluate.stats import detectable_difference, mean_interval
 from pericia.types import Question, Row
+
+ENDLESS = 0.05  # share of answers; a model that has unlearnt its end marker cuts off nearly all
 
 
 def measure(
@@ -69,7 +71,10 @@ def measure(
         thoughtless=thoughtless_scores(part),
         left_out=record.facts["left_out"],
         old_answers=old_answers(rows, part, arms),
-        setbacks=setbacks(probed(record.facts.get("probes", {})), config.use.forgetting_limit),
+        setbacks={
+            **setbacks(probed(record.facts.get("probes", {})), config.use.forgetting_limit),
+            **endless(rows, part, {arm: kinds.get(arm, arm) for arm in arms}),
+        },
         break_even=[
             break_even(rows, part, a, b, score, spending)
             for b in tuned
@@ -77,6 +82,28 @@ def measure(
             if spending.is_priced
         ],
     )
+
+
+def endless(
+    rows: Sequence[Row], part: Sequence[Question], kinds: Mapping[str, str]
+) -> dict[str, str]:
+    """Return, by arm, that training has unlearnt to stop: answers end at the limit of tokens that the base ends itself.
+
+    `kinds` says which of the five each arm is.
+    """
+    asked = {question.id for question in part}
+    ends: dict[str, list[bool]] = {arm: [] for arm in kinds}
+    for row in rows:
+        if row.question_id in asked and row.arm in ends:
+            ends[row.arm].append(row.answer.finish_reason == "length")
+    found = {}
+    for arm, base in ((arm, BASE.get(kind)) for arm, kind in kinds.items()):
+        if base in ends and sum(ends[arm]) > max(sum(ends[base]), ENDLESS * len(ends[arm])):
+            found[arm] = (
+                f"{sum(ends[arm])} of its {len(ends[arm])} answers do not stop before evaluate.max_new_tokens, "
+                f"{sum(ends[base])} of those of {base}"
+            )
+    return found
 
 
 def judged(

@@ -6,7 +6,7 @@ report.*     made from these two and from nothing else
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from pericia.errors import JobError, NotFoundError
 from pericia.lookup import unknown_name
 from pericia.types import Question, Row
 from pericia.workspace import read_json_lines, write_atomic
+
+_NOT_CHOSEN = {"arms", "own_arms", "sides", "scores_version", "prompts_sha256"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,44 @@ def answers_of_other_runs(runs: Path, but: Path) -> dict[tuple[str, str], Row]:
         repair_lines(folder / "rows.jsonl")
         found.update({(row.question_id, row.prompt_sha256): row for row in read_rows(folder)})
     return found
+
+
+def earlier_looks(
+    runs: Path, but: Path, questions: Sequence[Question], hashes: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """Return the ids of other runs that have asked some of these questions, with anything but the arms different.
+
+    `hashes` are what the answers of this run depend on. A later version of Pericia is no other run in this sense.
+    """
+    texts = {question.text for question in questions}
+    found = []
+    for path in sorted(runs.glob("*/rows.jsonl")):
+        if path.parent == but:
+            continue
+        record = read_record(path.parent)
+        earlier = record.facts["hashes"]
+        chosen = {*hashes, *earlier} - _NOT_CHOSEN
+        if any(hashes.get(key) != earlier.get(key) for key in chosen) and any(
+            question.text in texts for question in record.questions
+        ):
+            found.append(record.id)
+    return tuple(found)
+
+
+def looks_in_words(looks: Sequence[str]) -> str:
+    """Return what earlier looks at the questions mean for this one.
+
+    Example:
+        >>> looks_in_words([])
+        ''
+    """
+    if not looks:
+        return ""
+    runs = "One earlier run has" if len(looks) == 1 else f"{len(looks)} earlier runs have"
+    return (
+        f"{runs} looked at these questions, with other settings, documents, examples or fewer questions: "
+        "each look makes a difference by chance likelier, so hold out new questions for the last word."
+    )
 
 
 def in_order(

@@ -23,7 +23,7 @@ from pericia.evaluate.markdown import render_markdown
 from pericia.evaluate.measure import judged, measure
 from pericia.evaluate.page import render_page
 from pericia.evaluate.recommend import recommend
-from pericia.evaluate.records import RunRecord, in_order, read_record, read_rows
+from pericia.evaluate.records import RunRecord, in_order, looks_in_words, read_record, read_rows
 from pericia.evaluate.sides import learning_curve, readings
 from pericia.evaluate.stats import detectable_in_words
 from pericia.evaluate.tracks import ALL, deciding_track, in_words
@@ -82,6 +82,7 @@ def _report(record: RunRecord, answered: tuple[Row, ...], folder: Path) -> Repor
         "thoughtless": dict(evidence.thoughtless),
         "is_priced": any(arm.cost_per_correct is not None for arm in evidence.arms.values()),
         "track_in_words": in_words(counts, deciding, config.use.data_change),
+        "looks_in_words": looks_in_words(record.facts.get("looks", ())),
         "twins_in_words": twins_in_words(twins) if (twins := record.facts.get("twins")) else "",
         "config": record.config,
         "judge": judged(record, rows, said, part),

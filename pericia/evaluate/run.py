@@ -28,7 +28,7 @@ from pericia.evaluate.families import (
     near_duplicates,
     twins_in_words,
 )
-from pericia.evaluate.identity import describe, facts_of_adapter, identify
+from pericia.evaluate.identity import Found, describe, facts_of_adapter, identify
 from pericia.evaluate.judge import (
     append_judgement,
     judge_rows,
@@ -42,6 +42,8 @@ from pericia.evaluate.records import (
     RunRecord,
     answers_of_other_runs,
     append_row,
+    earlier_looks,
+    looks_in_words,
     read_record,
     read_rows,
     repair_lines,
@@ -113,7 +115,7 @@ def run(
         for arm, reason in left_out.items():
             tell(Event("arms", f"{arm} is left out: {reason}"))
 
-        identity = identify(config, questions, dataset, lanes, sides, tools)
+        identity = identify(config, questions, dataset, (*lanes, *sides), tools)
         folder = workspace.runs / sha256_of(identity)[:12]
         repair_lines(folder / "rows.jsonl")
         rows = {(row.question_id, row.arm): row for row in read_rows(folder)}
@@ -124,19 +126,13 @@ def run(
             if lane.asks(question) and (question.id, lane.name) not in rows
         ]
         before = read_record(folder).facts if (folder / "run.json").exists() else {}
+        looks = earlier_looks(workspace.runs, folder, questions, identity)
+        found = Found(left_out, tainted, twins, looks)
         facts = describe(
-            config,
-            identity,
-            questions,
-            dataset,
-            findings,
-            lanes,
-            sides,
-            left_out,
-            tainted,
-            twins,
-            before,
+            config, identity, questions, dataset, findings, (*lanes, *sides), found, before
         )
+        if said := looks_in_words(facts["looks"]):
+            tell(Event("questions", said))
         arms = tuple(lane.name for lane in lanes)
         record = RunRecord(folder.name, config.model_dump(mode="json"), questions, arms, facts)
         num_new = 0

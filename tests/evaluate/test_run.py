@@ -13,7 +13,7 @@ from pericia.evaluate.collect import Event
 from pericia.evaluate.report import recompute
 from pericia.evaluate.run import run
 from pericia.evaluate.tools import Tools
-from pericia.types import Generation, Usage
+from pericia.types import Answer, Generation, Prompt, Usage
 from tests.evaluate.bench import NUM_PUMPS, FakeTools, question_of, write_firm, write_lines
 
 NUM_ANSWERS = 5 * (NUM_PUMPS + 2)
@@ -296,3 +296,37 @@ def test_a_fault_in_the_questions_leaves_the_workspace_as_it_was(tmp_path: Path)
     with pytest.raises(InputError, match="'answers' is missing"):
         run(config, workspace)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_further_look_at_the_same_questions_is_said(tmp_path: Path) -> None:
+    config, workspace = write_firm(tmp_path)
+    first = run(config, workspace, tools=FakeTools().tools())
+    assert first.report.facts["looks"] == []
+    gold, _ = write_firm(tmp_path, evaluate={"gold": True})  # asks more, and changes nothing
+    assert run(gold, workspace, tools=FakeTools().tools()).report.facts["looks"] == []
+    other, _ = write_firm(tmp_path, instruction="Be very short.")
+    events: list[Event] = []
+    second = run(other, workspace, tools=FakeTools().tools(), on_event=events.append)
+    said = "2 earlier runs have looked at these questions"
+    assert any(event.message.startswith(said) for event in events)
+    for name in ("report.html", "report.md"):
+        assert said in (second.folder / name).read_text(encoding="utf-8")
+    again = run(config, workspace, tools=FakeTools().tools())
+    assert again.report == first.report  # what came later does not change an earlier look
+
+
+def test_an_arm_that_has_unlearnt_to_stop_is_out(tmp_path: Path) -> None:
+    config, workspace = write_firm(tmp_path)
+    fake = FakeTools()
+
+    def answer(prompt: Prompt, adapter: Path | None) -> Answer:
+        real = fake.answer(prompt, adapter)
+        return replace(real, finish_reason="length") if adapter and prompt.passages else real
+
+    report = run(config, workspace, tools=replace(fake.tools(), answer=answer)).report
+    assert any(
+        reason.startswith("Retrieval with fine-tuning is out: 14 of its 14 answers do not stop")
+        and "0 of those of rag" in reason
+        for reason in report.recommendation.reasons
+    )
+    assert not any(r.startswith("Fine-tuning is out") for r in report.recommendation.reasons)
