@@ -143,7 +143,7 @@ class TrainConfig(Section):
         "sft", "answers; dpo learns from pairs of a better and a worse one, text from all words"
     )
     optimizer: str = knob("adamw_torch_fused", "a name of transformers' optimisers")
-    scheduler: str = knob("linear", "a name of transformers'; constant would ignore the warm-up")
+    scheduler: str = knob("linear", "a name of transformers'; constant keeps its warm-up here")
     weight_decay: float = knob(0.0, "adapters are small already", ge=0, le=1)
     max_grad_norm: float = knob(1.0, "one odd batch cannot throw the adapter off", gt=0)
     target_modules: tuple[str, ...] = knob(

@@ -13,6 +13,7 @@ from pericia.config import TrainConfig
 from pericia.errors import InputError, MissingExtraError
 from pericia.prompts import closed_book_prompt
 from pericia.trainers import Trainer
+from pericia.trainers.local.arguments import arguments
 from pericia.types import Dataset, Example, Message
 from tests.gearboxes import OILS
 from tests.trainers.training import run
@@ -132,3 +133,17 @@ def test_a_tracker_that_is_not_installed_is_named(
     settings = SETTINGS.model_copy(update={"track": ("mlflow",)})
     with pytest.raises(MissingExtraError, match="mlflow"):
         run(trainer, book, tiny_model, settings, tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing. is dep:FutureWarning")
+def test_a_constant_rate_warms_up_all_the_same(
+    trainer: Trainer, book: Dataset, tiny_model: Path, tmp_path: Path
+) -> None:
+    """Transformers' own "constant" ignores the warm-up, so the first step would move the weights at the full rate."""
+    preparation = trainer.prepare(book, str(tiny_model), SETTINGS)
+    for warmup, name in ((0.1, "constant_with_warmup"), (0.0, "constant")):
+        settings = SETTINGS.model_copy(update={"scheduler": "constant", "warmup": warmup})
+        options = arguments(
+            settings, preparation, tmp_path, packed=False, checkpointing=False, resumes=False
+        )
+        assert options.lr_scheduler_type == name

@@ -80,7 +80,7 @@ def arguments(
         "per_device_eval_batch_size": micro,
         "gradient_accumulation_steps": settings.batch_size // micro // processes,
         "learning_rate": settings.learning_rate,
-        "lr_scheduler_type": settings.scheduler,
+        "lr_scheduler_type": _scheduler(settings),
         "warmup_steps": settings.warmup,  # below 1 it is a share
         "optim": _optimizer(settings),
         "weight_decay": settings.weight_decay,
@@ -114,6 +114,13 @@ def arguments(
     return SFTConfig(
         **common, dataset_kwargs={"skip_prepare_dataset": True}, pad_to_multiple_of=None
     )
+
+
+def _scheduler(settings: TrainConfig) -> str:
+    """Return the scheduler; transformers' "constant" would ignore the warm-up without a word."""
+    if settings.scheduler == "constant" and settings.warmup:
+        return "constant_with_warmup"
+    return settings.scheduler
 
 
 def _optimizer(settings: TrainConfig) -> str:
