@@ -19,6 +19,7 @@ from pericia.preflight import check_preparation
 from pericia.prompts import closed_book_prompt
 from pericia.trainers import Trainer
 from pericia.trainers.local import adapter, steps
+from pericia.trainers.local import trainer as local
 from pericia.types import Dataset, TrainEvent
 from tests.gearboxes import OILS
 from tests.trainers.training import run
@@ -190,6 +191,31 @@ def test_a_training_that_moved_nothing_has_failed_and_says_what_helps(
         run(trainer, book, tiny_model, SETTINGS.model_copy(update=changes), tmp_path)
     assert re.search(mend, caught.value.hint)
     assert ("2 optimiser steps" in str(caught.value)) == ("batch_size" in changes)
+
+
+@pytest.mark.parametrize("packing", ["on", "off"])
+def test_batches_that_count_other_tokens_than_their_rows_stop_before_the_first_step(
+    packing: str,
+    trainer: Trainer,
+    book: Dataset,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = steps.make_steps
+
+    def make(*args: Any, **options: Any) -> Any:
+        """Return TRL's trainer with the fault of 2024: the question is a label in every batch."""
+        trainer = made(*args, **options)
+        right = trainer.data_collator
+        trainer.data_collator = lambda rows: {**(b := right(rows)), "labels": b["input_ids"]}
+        return trainer
+
+    monkeypatch.setattr(local, "make_steps", make)
+    settings = SETTINGS.model_copy(update={"packing": packing})
+    with pytest.raises(PreflightError, match=r"'g\d+' to 'g\d+' counts \d+ tokens in the loss"):
+        run(trainer, book, tiny_model, settings, tmp_path)
+    assert not (tmp_path / "adapter_model.safetensors").exists()
 
 
 def test_rows_too_long_are_left_out_and_counted(

@@ -1,4 +1,4 @@
-"""What must hold after training; a run in which it does not has failed, whatever its loss says."""
+"""What must hold before the first step and after the last; a run in which it does not has failed, whatever its loss."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,13 +8,34 @@ import torch
 from peft import PeftModel
 
 from pericia.config import TrainConfig
-from pericia.errors import JobError
+from pericia.errors import JobError, PreflightError
 from pericia.trainers.local.base import load_weights, takes_bf16
-from pericia.types import Preparation
+from pericia.trainers.local.rows import IGNORED
+from pericia.types import LabelledRow, Preparation
 
 _PARITY = 1e-5
 _LOOKED_AT = 2**16  # elements of a matrix
+_LOOKED_AT_TOGETHER = 8  # rows; any batch shows what batching does to labels
 _FEW_STEPS = 10  # the first may warm up at a rate of 0, and the next can move lora_B only, since it starts at zero
+
+
+def check_labels(trainer: Any, rows: Sequence[LabelledRow]) -> None:
+    """Raise PreflightError if the batches, as they are made, count other tokens in the loss than `rows` show.
+
+    A first token is no label: nothing stands before it to foretell it from.
+    """
+    for start in range(0, len(rows), _LOOKED_AT_TOGETHER):
+        part = rows[start : start + _LOOKED_AT_TOGETHER]
+        places = range(start, start + len(part))
+        batch = trainer.data_collator([trainer.train_dataset[place] for place in places])
+        counted = int((batch["labels"][:, 1:] != IGNORED).sum())
+        wanted = sum(sum(row.mask[1:]) for row in part)
+        if counted != wanted:
+            raise PreflightError(
+                f"The batch of the examples '{part[0].example.id}' to '{part[-1].example.id}' counts {counted} tokens "
+                f"in the loss, and its rows show {wanted}.",
+                hint="Try train.packing: off; and report this, with your settings.",
+            )
 
 
 def check_losses(history: Sequence[Mapping[str, Any]], preparation: Preparation) -> None:

@@ -36,6 +36,7 @@ from pericia.trainers.local.base import (
 )
 from pericia.trainers.local.checkpoints import last_checkpoint
 from pericia.trainers.local.checks import (
+    check_labels,
     check_losses,
     check_reload,
     check_weights,
@@ -157,6 +158,8 @@ class LocalTrainer:
         trainer = make_steps(
             model, tokenizer, options, settings, preparation, packed=packed, progress=progress
         )
+        if settings.objective != "dpo":
+            check_labels(trainer, preparation.rows)
         with _quick(model, packed), reporting_full_disks(folder):
             started = time.perf_counter()
             trainer.train(resume_from_checkpoint=resume_from)
