@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from pericia.errors import PreflightError
 from pericia.preflight import check_preparation, show_row
 from pericia.shapes import read_shape
 from pericia.trainers import Trainer
+from pericia.trainers.local import checks
 from pericia.types import Dataset, Example, Message, Preparation, ToolCall
 
 LLAMA = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -66,6 +68,17 @@ def test_names_of_llama_on_phi_3_are_refused_with_both_numbers(
     nothing = prepare(trainer, phi3_mini, TrainConfig(target_modules=("q_proj",)))
     with pytest.raises(PreflightError, match="q_proj 0 of 0"):
         check_preparation(nothing, truncated_share=0.05)
+
+
+def test_a_library_of_another_version_is_refused_with_the_mend(
+    trainer: Trainer, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "version", lambda name: "2.0.0" if name == "trl" else version(name))
+    with pytest.raises(
+        PreflightError, match=r"trl 2\.0\.0 is installed; .* trl <2,>=1\.16"
+    ) as caught:
+        prepare(trainer, tiny_model, TrainConfig())
+    assert caught.value.hint.startswith("Run: pip install 'trl")
 
 
 def test_a_turn_of_weight_0_is_read_and_not_learnt(trainer: Trainer, tiny_model: Path) -> None:

@@ -1,10 +1,12 @@
 """What must hold before the first step and after the last; a run in which it does not has failed, whatever its loss."""
 
 from collections.abc import Mapping, Sequence
+from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Any
 
 import torch
+from packaging.requirements import Requirement
 from peft import PeftModel
 
 from pericia.config import TrainConfig
@@ -15,8 +17,23 @@ from pericia.types import LabelledRow, Preparation
 
 _PARITY = 1e-5
 _LOOKED_AT = 2**16  # elements of a matrix
+_TRAINING = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes")
 _LOOKED_AT_TOGETHER = 8  # rows; any batch shows what batching does to labels
 _FEW_STEPS = 10  # the first may warm up at a rate of 0, and the next can move lora_B only, since it starts at zero
+
+
+def check_versions() -> None:
+    """Raise PreflightError if a library that trains is none of the versions that Pericia's own requirements name."""
+    for line in requires("pericia") or ():
+        wanted = Requirement(line)
+        if wanted.name not in _TRAINING:
+            continue
+        there = version(wanted.name)
+        if not wanted.specifier.contains(there, prereleases=True):
+            raise PreflightError(
+                f"{wanted.name} {there} is installed; Pericia trains with {wanted.name} {wanted.specifier}.",
+                hint=f"Run: pip install '{wanted}'",
+            )
 
 
 def check_labels(trainer: Any, rows: Sequence[LabelledRow]) -> None:

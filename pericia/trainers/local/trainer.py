@@ -39,6 +39,7 @@ from pericia.trainers.local.checks import (
     check_labels,
     check_losses,
     check_reload,
+    check_versions,
     check_weights,
     logits_of,
     weights_before,
@@ -85,6 +86,7 @@ class LocalTrainer:
     @_quiet()
     def prepare(self, dataset: Dataset, base: str, settings: TrainConfig) -> Preparation:
         """See `Trainer.prepare`."""
+        check_versions()
         folder = bases.base_folder(base)
         stops = bases.stop_ids(folder)
         tokenizer = load_tokenizer(folder)
