@@ -63,12 +63,12 @@ def _beside(report: Report) -> list[str]:
     """Return what explains the verdict as Markdown, nothing where nothing was asked for."""
     lines: list[str] = []
     for reading in report.readings:
-        ends = f"{100 * reading.lost.low:+.1f} to {100 * reading.lost.high:+.1f}"
+        ends = f"{_percent(reading.lost.low)} to {_percent(reading.lost.high)}"
         lines += [
             "",
             f"`{reading.arm}` given the right passage alone reaches {_percent(reading.given.mean)} in place of "
             f"{_percent(reading.found.mean)} on {reading.num_questions} questions: the search loses "
-            f"{100 * reading.lost.mean:+.1f} points (95 %: {ends}), reading the rest.",
+            f"{_percent(reading.lost.mean)} points (95 %: {ends}), reading the rest.",
         ]
     for arm in dict.fromkeys(point.arm for point in report.curve):
         points = (
