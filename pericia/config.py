@@ -236,6 +236,7 @@ class EvaluateConfig(Section):
     )
     pattern: str = knob("", "a regular expression that a whole answer should match")
     terms: tuple[str, ...] = knob((), "house terms: answers should use them where references do")
+    forbidden_terms: tuple[str, ...] = knob((), "words of others: answers should use none of them")
     few_shot: int = knob(
         3, "more examples cost tokens in every request", unit="examples", ge=1, le=64
     )

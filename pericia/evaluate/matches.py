@@ -14,7 +14,7 @@ import numpy as np
 import scipy  # loads its parts when they are first used, so that the command line starts at once
 from numpy.typing import NDArray
 
-from pericia.evaluate.normalise import normalise, quantities
+from pericia.evaluate.normalise import normalise, quantities, says
 
 MARKER = re.compile(r"\s*\[\d+(?:\s*,\s*\d+)*\]")
 _LABEL = re.compile(
@@ -170,12 +170,8 @@ def terminology(
         >>> terminology("Turn the pump off", ["Idle the impeller unit"], ["impeller unit", "idle"])
         0.0
     """
-
-    def used(term: str, where: str) -> bool:
-        return f" {normalise(term, language)} " in f" {normalise(where, language)} "
-
-    due = [term for term in terms if any(used(term, reference) for reference in references)]
-    return sum(used(term, text) for term in due) / len(due) if due else None
+    due = [term for term in terms if any(says(ref, term, language) for ref in references)]
+    return sum(says(text, term, language) for term in due) / len(due) if due else None
 
 
 def k_precision(text: str, passage_texts: Sequence[str], language: str = "en") -> float | None:

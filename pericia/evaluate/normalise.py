@@ -97,6 +97,16 @@ def normalise(text: str, language: str = "en") -> str:
     return " ".join(without_articles or words)
 
 
+def says(text: str, phrase: str, language: str = "en") -> bool:
+    """Return whether the words of a phrase stand in a text, in their order and side by side.
+
+    Example:
+        >>> says("It holds 1,200 bar.", "1200 bar"), says("It holds 1200 bar.", "200 bar")
+        (True, False)
+    """
+    return f" {normalise(phrase, language)} " in f" {normalise(text, language)} "
+
+
 def quantities(text: str, language: str = "en") -> list[Quantity]:
     """Return the numbers of a text in order, with scale words multiplied in and units brought to their base.
 

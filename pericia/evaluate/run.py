@@ -232,7 +232,9 @@ def _with_retrieval_time(answer: Answer, retrieval_ms: float) -> Answer:
 def _row(question: Question, lane: Lane, answer: Answer, sha256: str) -> Row:
     evaluate = lane.config.evaluate
     language = scoring_language(lane.config)
-    attempt = Attempt(answer, question, language, evaluate.terms, evaluate.pattern)
+    attempt = Attempt(
+        answer, question, language, evaluate.terms, evaluate.pattern, evaluate.forbidden_terms
+    )
     scores = score_answer(attempt)
     what = outcome(attempt, scores[evaluate.score])
     return Row(question.id, lane.name, answer, scores, sha256, what)

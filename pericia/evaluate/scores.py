@@ -22,7 +22,7 @@ from pericia.evaluate.matches import (
     token_f1,
     token_recall,
 )
-from pericia.evaluate.normalise import normalise
+from pericia.evaluate.normalise import normalise, says
 from pericia.evaluate.sourcing import (
     Attempt,
     all_sources,
@@ -84,12 +84,13 @@ def current(attempt: Attempt) -> float | None:
     question = attempt.question
     if not question.old_answers:
         return None
-    said = f" {normalise(attempt.text, attempt.language)} "
+    return float(
+        not _says_any(attempt, question.old_answers) or _says_any(attempt, question.answers)
+    )
 
-    def says(answers: Sequence[str]) -> bool:
-        return any(f" {normalise(answer, attempt.language)} " in said for answer in answers)
 
-    return float(not says(question.old_answers) or says(question.answers))
+def _says_any(attempt: Attempt, phrases: Sequence[str]) -> bool:
+    return any(says(attempt.text, phrase, attempt.language) for phrase in phrases)
 
 
 # --- the table -----------------------------------------------------------------------------------------
@@ -129,6 +130,13 @@ def format_pattern(attempt: Attempt) -> float | None:
 
 def _terminology(attempt: Attempt) -> float | None:
     return terminology(attempt.text, attempt.question.answers, attempt.terms, attempt.language)
+
+
+def allowed_terms(attempt: Attempt) -> float | None:
+    """Return 1.0 if the answer uses no forbidden term, else 0.0; None for refusals and where none is forbidden."""
+    if not attempt.forbidden_terms or attempt.answer.refused:
+        return None
+    return float(not _says_any(attempt, attempt.forbidden_terms))
 
 
 def _k_precision(attempt: Attempt) -> float | None:
@@ -220,6 +228,12 @@ SCORES: dict[str, ScoreKind] = {
         _terminology,
         "house terms used where due",
         "terms used / terms of the references",
+        "own",
+    ),
+    "allowed_terms": ScoreKind(
+        allowed_terms,
+        "no word that the house does not say",
+        "1 if no term of evaluate.forbidden_terms is used, else 0",
         "own",
     ),
     "k_precision": ScoreKind(

@@ -19,13 +19,17 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?!\[)|\n+")
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What a score looks at. `terms` are the house words of the use, `pattern` the form that every answer must have."""
+    """What a score looks at. `terms` are the house words of the use, `forbidden_terms` those that it does not say.
+
+    `pattern` is the form that every answer must have.
+    """
 
     answer: Answer
     question: Question
     language: str = "en"
     terms: tuple[str, ...] = ()
     pattern: str = ""
+    forbidden_terms: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:

@@ -13,7 +13,7 @@ from pericia.config import Config
 from pericia.context import fit_context
 from pericia.dataset import read_dataset
 from pericia.errors import InputError
-from pericia.evaluate.normalise import normalise
+from pericia.evaluate.normalise import says
 from pericia.evaluate.sourcing import is_same_source
 from pericia.index import index_folder, sync
 from pericia.models import Model
@@ -199,7 +199,6 @@ def _labelled(config: Config, workspace: Workspace) -> list[tuple[str, list[str]
 def _right_passages(question: Question, library: answer.Library) -> list[Passage]:
     """Return of each source of a question the first passage found that holds an answer, else the best one."""
     language = answer.question_language(question.text, library)
-    wanted = [normalise(text, language) for text in question.answers]
     chosen: list[Passage] = []
     for source in question.sources:
         files = library.catalogue.files.items()
@@ -211,11 +210,10 @@ def _right_passages(question: Question, library: answer.Library) -> list[Passage
             language=language,
             documents=[e.document_id for name, e in files if is_same_source(source, name)],
         )
-        texts = [f" {normalise(passage.chunk.text, language)} " for passage in found]
         holding = (
             passage
-            for passage, text in zip(found, texts, strict=True)
-            if any(f" {answer_} " in text for answer_ in wanted)
+            for passage in found
+            if any(says(passage.chunk.text, wanted, language) for wanted in question.answers)
         )
         if found:
             chosen.append(replace(next(holding, found[0]), rank=len(chosen) + 1))

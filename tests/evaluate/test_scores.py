@@ -185,6 +185,17 @@ def test_a_form_is_asked_for_by_pattern() -> None:
     assert outcome(wrong, 0.0) == "format broken"
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("Idle the impeller unit. [1]", 1.0), ("Turn OFF the pump.", 0.0), ("A pumping turn", 1.0)],
+)
+def test_a_house_has_words_that_it_does_not_say(text: str, value: float) -> None:
+    question = Question("q", "?", ("Idle it",))
+    attempt = Attempt(Answer(text), question, forbidden_terms=("turn off", "the motor"))
+    assert score_answer(attempt)["allowed_terms"] == value
+    assert "allowed_terms" not in score_answer(Attempt(Answer(text), question))
+
+
 def test_scores_that_do_not_apply_are_absent() -> None:
     scores = score_answer(Attempt(Answer("5 bar"), Question("q", "?", ("5 bar",))))
     assert not {"citation_precision", "k_precision", "format_json", "terminology"} & scores.keys()
