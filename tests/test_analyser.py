@@ -25,6 +25,36 @@ def test_forms_of_a_word_share_a_token(language: str, one: str, other: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("forms", "stem"),
+    [
+        ("помпа помпата помпи помпите", "помп"),
+        ("град градът града градове градовете", "град"),
+        ("налягане налягането", "наляган"),
+        ("клапан клапанът клапани клапаните", "клапан"),
+        ("договор договора договори договорите", "договор"),
+        ("срок срока срокът срокове", "срок"),
+        ("вид", "вид"),
+    ],
+)
+def test_bulgarian_articles_and_plurals_come_off(forms: str, stem: str) -> None:
+    assert {analyser.tokens(form, "bg", "stem")[0] for form in forms.split()} == {stem}
+
+
+@pytest.mark.parametrize(
+    ("language", "question", "words"),
+    [
+        ("es", "¿Cuál es la presión de la bomba y dónde está?", ["presion", "bomba"]),
+        ("pt", "Qual é a pressão da bomba e onde ela está?", ["pressao", "bomba"]),
+        ("bg", "Какво е налягането на помпата и къде е тя?", ["налягането", "помпата"]),
+    ],
+)
+def test_the_small_words_of_a_question_are_left_out(
+    language: str, question: str, words: list[str]
+) -> None:
+    assert analyser.surface(question, language) == words
+
+
+@pytest.mark.parametrize(
     ("text", "language"),
     [
         ("Where is the kiln and how hot does it get?", "en"),
