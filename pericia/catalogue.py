@@ -73,6 +73,19 @@ def write_catalogue(folder: Path, catalogue: Catalogue) -> None:
     write_json(folder / "catalogue.json", asdict(catalogue))
 
 
+def write_whole(folder: Path, embedder: str) -> None:
+    """Remember that an index folder holds everything, and which embedder of the config its vectors are by."""
+    write_json(folder / "whole.json", {"embedder": embedder})
+
+
+def read_whole(folder: Path) -> str | None:
+    """Return the embedder of an index folder that was once complete; None while it is made for the first time."""
+    path = folder / "whole.json"
+    if not path.exists():
+        return None
+    return str(json.loads(path.read_text(encoding="utf-8"))["embedder"])
+
+
 @dataclass(frozen=True, slots=True)
 class LeftOut:
     """What an index lacks: whole files in `skipped`, parts of files in `notes`, each with its reason."""

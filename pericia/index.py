@@ -25,6 +25,7 @@ from pericia.catalogue import (
     write_catalogue,
     write_left_out,
     write_roots,
+    write_whole,
 )
 from pericia.changes import Change, changed
 from pericia.config import RetrievalConfig
@@ -40,7 +41,7 @@ from pericia.workspace import lock, sha256_of
 
 COMMITS_TO_OPTIMIZE = 50
 TOKENS_VERSION = (
-    3  # raised when `analyser.tokens` or what is stored changes, so that it is made again
+    4  # raised when `analyser.tokens` or what is stored changes, so that it is made again
 )
 TABLES = "tables.sqlite"
 
@@ -102,12 +103,14 @@ def sync(
     embedder: Embedder,
     settings: RetrievalConfig,
     root: Path | None = None,
+    embedder_key: str = "",
     on_event: Callable[[SyncEvent], None] | None = None,
 ) -> SyncReport:
     """Make the index hold exactly the files below `paths` and below the paths of earlier syncs.
 
     `root` is the folder of the config: sources are named from there, as questions and examples name them. A file
     that cannot be read is skipped with its reason; if an earlier version of it is indexed, that one stays.
+    `embedder_key` is what the config calls the embedder: by it the index is opened while a later one's is being made.
 
     Raises:
         NotFoundError: a path does not exist.
@@ -156,6 +159,8 @@ def sync(
         write_left_out(own, LeftOut(tuple(outcome.skipped), (*earlier, *outcome.notes)))
         changes = outcome.changes
         fault = store.optimize() if changes or removed else ""
+        if embedder_key:
+            write_whole(own, embedder_key)
         outcome.notes += drop_other_embedders(folder, own)
         return SyncReport(
             added=changes.count("added"),
