@@ -67,6 +67,13 @@ class RetrievalConfig(Section):
         ge=50,
         le=200_000,
     )
+    neighbours: int = knob(
+        0,
+        "the text around a passage, where the budget has room; costs tokens, so on only where your questions gain",
+        unit="chunks before and after",
+        ge=0,
+        le=10,
+    )
     legs: Literal["hybrid", "dense", "lexical", "auto"] = knob(
         "auto", "measures each leg on development questions; without any, both are fused"
     )
@@ -76,6 +83,21 @@ class RetrievalConfig(Section):
         unit="share",
         ge=0,
         le=1,
+    )
+    tables: Literal["forms", "model"] = knob(
+        "forms",
+        "known forms of questions are computed; model lets an able model write SQL for the others, a request each",
+    )
+    reranker: str = knob(
+        "",
+        "a sentence-transformers CrossEncoder, folder or hub name; without one the order of the legs stays",
+    )
+    rerank: int = knob(
+        30,
+        "more takes longer and seldom helps",
+        unit="passages that a reranker reads",
+        ge=1,
+        le=200,
     )
     language: str = knob("auto", "the stop words and stems: en, es, pt, bg, or auto per document")
     lexical_unit: Literal["auto", "surface", "stem", "grams"] = knob(
@@ -92,6 +114,10 @@ class RetrievalConfig(Section):
         unit="share of the question's rare words",
         ge=0,
         le=1,
+    )
+    follow_ups: Literal["auto", "rules", "off"] = knob(
+        "auto",
+        "a question that goes on from a chat is completed by an able model, else by rules; off searches it as it is",
     )
     pdf_password: str = knob("", "opens encrypted PDFs")
     access: dict[str, tuple[Annotated[str, Field(min_length=1)], ...]] = knob(

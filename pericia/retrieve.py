@@ -1,18 +1,22 @@
-"""A question becomes passages: two legs search apart, their scores are joined, duplicates collapse.
+"""A question becomes passages: two legs search apart, their scores are joined, duplicates and near ones collapse.
 
 The dense leg compares meaning, the lexical one words and codes, both of passages and of whole documents. A weak leg
 makes the joined order worse, so `choose_legs` weighs them on development questions; a leg alone is one of the choices.
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from pericia import analyser
 from pericia.config import RetrievalConfig
 from pericia.embedders import Embedder
+from pericia.prompts import passage_text
+from pericia.rerankers import Reranker
 from pericia.stores import VectorStore
 from pericia.types import Chunk, Hit, Passage
 from pericia.workspace import write_json
@@ -25,6 +29,9 @@ ENOUGH_QUESTIONS = 50
 SMALLEST_GAIN = 0.01  # of the mean reciprocal rank; less is chance, and a second leg costs time
 EXPANDED_DOCUMENTS = 3  # found whole, by no passage: their best passages are looked for
 _DEPTH = 4  # so many for each
+_NEARLY = 0.9  # of the content words of the longer text
+
+IsNewer = Callable[[Chunk, Chunk], bool]  # whether the first's document is newer than the second's
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +51,14 @@ def retrieve(
     language: str = "en",
     groups: Sequence[str] | None = None,
     documents: Collection[str] | None = None,
+    is_newer: IsNewer | None = None,
+    reranker: Reranker | None = None,
 ) -> list[Passage]:
-    """Return up to `settings.top_k` passages, best first, ties by chunk id; equal texts are returned once.
+    """Return up to `settings.top_k` passages, best first, ties by chunk id; the same text is returned once.
 
-    `groups` None means that access is not controlled; otherwise only passages for these groups are searched.
-    `documents` are the ids of the documents to search in, None for all.
+    Of nearly equal texts the best placed one stands, or with `is_newer` the newest in its place. `groups` None means that access is not controlled; otherwise only passages for these groups are searched.
+    `documents` are the ids of the documents to search in, None for all. A `reranker` orders the first
+    `settings.rerank` of them anew, and gives them their score.
     """
     found = search(
         question,
@@ -59,7 +69,53 @@ def retrieve(
         groups=groups,
         documents=documents,
     )
-    return _best(found, settings)
+    weight = {"dense": 1.0, "lexical": 0.0}.get(settings.legs, settings.dense_weight)
+    most = max(settings.top_k, settings.rerank) if reranker else settings.top_k
+    passages = distinct(fuse(found, weight), most, is_newer)
+    if reranker is not None:
+        passages = _reranked(question, passages, reranker)
+    return _numbered(passages[: settings.top_k])
+
+
+def _reranked(question: str, passages: Sequence[Passage], reranker: Reranker) -> list[Passage]:
+    """Return the passages in the reranker's order; of equal ones the better placed first."""
+    scores = reranker.score(question, [passage_text(passage) for passage in passages])
+    scored = [replace(p, score=score) for p, score in zip(passages, scores, strict=True)]
+    return sorted(scored, key=lambda passage: -passage.score)
+
+
+def distinct(
+    passages: Sequence[Passage], most: int, is_newer: IsNewer | None = None
+) -> list[Passage]:
+    """Return the first `most` passages that say something that none before says; see `retrieve` for `is_newer`.
+
+    Two texts are nearly equal where one has all content words of the other in the same order and few more, among them
+    no number and no negation: another price, site or "not" is never taken for a copy.
+    """
+    kept: list[Passage] = []
+    contents: list[list[str]] = []
+    for passage in passages:
+        words = analyser.surface(passage.chunk.text, passage.chunk.language)
+        same = next((i for i, known in enumerate(contents) if _nearly_equal(words, known)), None)
+        if same is None:
+            if len(kept) == most:
+                break
+            kept.append(passage)
+            contents.append(words)
+        elif is_newer is not None and is_newer(passage.chunk, kept[same].chunk):
+            kept[same], contents[same] = replace(passage, score=kept[same].score), words
+    return kept
+
+
+def _nearly_equal(words: Sequence[str], others: Sequence[str]) -> bool:
+    short, long = sorted((words, others), key=len)
+    if len(short) < _NEARLY * len(long):
+        return False
+    more = Counter(long) - Counter(short)
+    if any(word in analyser.NEGATIONS or any(c.isdigit() for c in word) for word in more):
+        return False
+    rest = iter(long)
+    return all(word in rest for word in short)
 
 
 def search(
@@ -74,20 +130,29 @@ def search(
 ) -> Found:
     """Return the candidates of the legs of `settings`; see `retrieve`."""
     k = max(settings.candidates, settings.top_k)
-    dense: list[Hit] = []
-    lexical: list[Hit] = []
-    if settings.legs != "lexical":
+
+    def by_meaning() -> list[Hit]:
         [vector] = embedder.embed_questions([question])
-        dense = store.search_dense(vector, k, groups, documents)
-        if hidden := _hidden_documents(dense):
-            dense += store.search_dense(vector, _DEPTH * len(hidden), groups, hidden)
-    if settings.legs != "dense":
+        hits = store.search_dense(vector, k, groups, documents)
+        if hidden := _hidden_documents(hits):
+            hits += store.search_dense(vector, _DEPTH * len(hidden), groups, hidden)
+        return _once(hits)
+
+    def by_words() -> list[Hit]:
         unit = None if settings.lexical_unit == "auto" else settings.lexical_unit
         words = analyser.tokens(question, language, unit)
-        lexical = store.search_lexical(words, k, groups, documents)
-        if hidden := _hidden_documents(lexical):
-            lexical += store.search_lexical(words, _DEPTH * len(hidden), groups, hidden)
-    return Found(_once(dense), _once(lexical))
+        hits = store.search_lexical(words, k, groups, documents)
+        if hidden := _hidden_documents(hits):
+            hits += store.search_lexical(words, _DEPTH * len(hidden), groups, hidden)
+        return _once(hits)
+
+    if settings.legs == "lexical":
+        return Found([], by_words())
+    if settings.legs == "dense":
+        return Found(by_meaning(), [])
+    with ThreadPoolExecutor(1) as other:  # the store searches outside of Python's lock
+        lexical = other.submit(by_words)
+        return Found(by_meaning(), lexical.result())
 
 
 def fuse(found: Found, dense_weight: float) -> list[Passage]:
@@ -182,11 +247,6 @@ def with_legs(settings: RetrievalConfig, folder: Path) -> RetrievalConfig:
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     weight = kept.get("dense_weight", settings.dense_weight)
     return settings.model_copy(update={"legs": kept.get("legs", "hybrid"), "dense_weight": weight})
-
-
-def _best(found: Found, settings: RetrievalConfig) -> list[Passage]:
-    weight = {"dense": 1.0, "lexical": 0.0}.get(settings.legs, settings.dense_weight)
-    return _numbered(_without_duplicates(fuse(found, weight))[: settings.top_k])
 
 
 def _hidden_documents(hits: Sequence[Hit]) -> list[str]:
