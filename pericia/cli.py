@@ -197,6 +197,7 @@ def add(
             embedder=embedder,
             settings=config.retrieval,
             root=workspace.root,
+            embedder_key=config.embedder,
             on_event=lambda e: shown.show(e.stage, e.message, e.done, e.total),
         )
     report = replace(report, skipped=(*unread, *report.skipped))

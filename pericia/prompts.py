@@ -31,9 +31,21 @@ JUDGE = (
     "RIGHT or WRONG."
 )
 
+TABLE_SQL = (
+    "Answer questions by one SQLite SELECT on one of the numbered tables. Reply with nothing but JSON, each value a "
+    'clause without its keyword: {"table": 1, "select": "...", "where": "...", "group_by": "...", "order_by": "...", '
+    '"limit": 5}. Leave out what is not needed, put column names in double quotes, and copy values as the rows show '
+    'them. If the tables do not hold the answer, reply: {"table": null}'
+)
+
 WRITE_EXAMPLE = (
     "Write one question that a reader of this passage could ask, and its answer. The question must be clear without the "
     "passage. The answer is a few words, copied from the passage. Write two lines:\nQuestion: …\nAnswer: …"
+)
+
+REWRITE = (
+    "Write the last question of this conversation anew, so that it can be understood without the conversation. Keep its "
+    "language, and names and numbers as they are. If it can be understood already, repeat it. Write only the question."
 )
 
 _REFUSALS = re.compile(
@@ -93,6 +105,20 @@ def example_request(passage: str) -> Prompt:
     """Return the prompt that asks a model for a question and its answer from a passage."""
     messages = (Message("system", WRITE_EXAMPLE), Message("user", passage))
     return Prompt(messages, passage)
+
+
+def sql_request(question: str, tables: Sequence[str]) -> Prompt:
+    """Return the prompt that asks a model for SQL, from descriptions of the tables."""
+    numbered = [f"Table {number}: {table}" for number, table in enumerate(tables, start=1)]
+    content = "\n\n".join([*numbered, f"Question: {question}"])
+    return Prompt((Message("system", TABLE_SQL), Message("user", content)), question)
+
+
+def rewrite_request(question: str, turns: Sequence[Message]) -> Prompt:
+    """Return the prompt that asks a model for a question that stands by itself, from a question and the turns before it."""
+    said = [f"{turn.role.capitalize()}: {turn.content}" for turn in turns]
+    content = "\n".join([*said, f"Last question: {question}"])
+    return Prompt((Message("system", REWRITE), Message("user", content)), question)
 
 
 def judge_messages(question: str, references: Sequence[str], answer: str) -> tuple[Message, ...]:

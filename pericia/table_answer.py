@@ -223,13 +223,14 @@ def _answer(
     text: str, sql: str, fit: _Fit, store: TableStore, target: int, where: Sequence[str]
 ) -> Answer:
     """Return a result with the cells of the target column that it came from."""
-    citations = _cited(fit, store, target, where)
+    citations = cited(fit.table, store, target, where)
     return Answer("".join((text, *(f" [{c.number}]" for c in citations))), citations, sql=sql)
 
 
-def _cited(fit: _Fit, store: TableStore, target: int, where: Sequence[str]) -> tuple[Citation, ...]:
-    """Return the cells of the target column that the result came from, each run of rows as one citation."""
-    table = fit.table
+def cited(
+    table: StoredTable, store: TableStore, target: int, where: Sequence[str]
+) -> tuple[Citation, ...]:
+    """Return the cells of the target column in the rows that `where` leaves, each run of rows as one citation."""
     column = table.columns[target]
     sql = f'SELECT "#row", "#page", {quoted(column.name)} FROM {quoted(table.name)}{_where(where)} ORDER BY rowid'
     rows = store.select(sql, [table], max_rows=_ROWS)

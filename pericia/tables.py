@@ -21,6 +21,7 @@ from pericia.types import Document, Table
 
 MAX_ROWS = 1_000  # of a result
 MAX_COLUMNS = 500  # a wider table is no table of records
+MAX_BYTES = 50_000_000  # of one value: a function could make one that fills the memory
 TIME_S = 5.0
 _STEPS = 10_000  # of SQLite's machine between two looks at the clock
 _ROW, _PAGE = "#row", "#page"  # beside the table's own columns
@@ -122,6 +123,7 @@ class TableStore:
         end = time.monotonic() + time_s
         with closing(self._connect("ro")) as db:
             db.set_authorizer(authorize)
+            db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_BYTES)
             db.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
             try:
                 rows = db.execute(sql).fetchmany(max_rows + 1)

@@ -144,6 +144,7 @@ def answer_block(answer: Answer) -> Group:
     if answer.sql:
         said = f"Computed from the table, without a model: {answer.sql}"
         lines.append(Padding(f"[dim]{escape(said)}[/]", (0, 0, 0, 2)))
+    lines += [Padding(f"[dim]{escape(note)}[/]", (0, 0, 0, 2)) for note in answer.notes]
     if answer.refused and answer.passages:
         near = list(dict.fromkeys(p.chunk.source for p in answer.passages))[:3]
         lines.append(Padding(f"[dim]Nearest documents: {escape(', '.join(near))}[/]", (0, 0, 0, 2)))
@@ -171,6 +172,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "refused": answer.refused,
         "usage": asdict(answer.usage),
         "sql": answer.sql,
+        "notes": list(answer.notes),
     }
 
 

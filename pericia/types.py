@@ -228,7 +228,10 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the user reads. A refusal has no citations and `refused` true; `sql` is how a table was asked, if one was."""
+    """What the user reads. A refusal has no citations and `refused` true; `sql` is how a table was asked, if one was.
+
+    `notes` are what a reader should know of how it was found, a sentence each.
+    """
 
     text: str
     citations: tuple[Citation, ...] = ()
@@ -238,6 +241,7 @@ class Answer:
     finish_reason: FinishReason = "stop"
     logprobs: tuple[TokenLogprob, ...] = ()
     sql: str = ""  # empty where the answer was written from passages
+    notes: tuple[str, ...] = ()
 
 
 # --- river 2: examples to adapters ---------------------------------------------------------------

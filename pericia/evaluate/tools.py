@@ -84,6 +84,12 @@ def open_tools(
         count_tokens, room = answer.text_counter(load_model()), room_tokens(question)
         return answer.find(question, library, count_tokens, room_tokens=room)
 
+    def compute(question: str) -> Answer | None:
+        if library is None:
+            return None
+        model = load_model() if library.settings.tables == "model" else None
+        return answer.compute(question, library, model)
+
     def find_right(question: Question) -> Context:
         passages = _right_passages(question, library) if library else []
         count_tokens = answer.text_counter(load_model())
@@ -100,7 +106,7 @@ def open_tools(
         is_about=lambda question, context: (
             library is not None and answer.is_about(question, context, library)
         ),
-        compute=lambda question: answer.compute(question, library) if library else None,
+        compute=compute,
         find_right=find_right,
         texts=lambda sources: _texts(sources, library) if library else {},
         answer=lambda prompt, adapter: answer.respond(
@@ -133,6 +139,7 @@ def _library(
         embedder=embedder,
         settings=config.retrieval,
         root=workspace.root,
+        embedder_key=config.embedder,
         on_event=lambda event: on_file(event.message, event.done, event.total),
     )
     library = answer.open_library(workspace, config, embedder)

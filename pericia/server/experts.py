@@ -20,7 +20,7 @@ from pericia.server.names import (
     is_chat_alias,
     tuned_models,
 )
-from pericia.server.served import ArmRoom, Asked, Decoding, Served
+from pericia.server.served import ArmRoom, Ask, Asked, Decoding, Served
 from pericia.server.turns import CutAtStops, OnText
 from pericia.server.wire import RequestError
 from pericia.types import Answer, Generation, Message, Prompt, Usage
@@ -153,11 +153,11 @@ class Experts:
         chat: Sequence[Message],
         decoding: Decoding,
         on_text: OnText,
-        ask: Callable[[str, str, Model], Asked] | None = None,
+        ask: Ask | None = None,
     ) -> Answer:
         """Return the answer to the last message; blocks while the model generates.
 
-        `ask` makes the prompt of a question and an instruction; an arm has its own, and without any the chat is it.
+        `ask` makes the prompt of a question, an instruction and the chat before; an arm has its own, and without any the chat is it.
 
         Raises:
             RequestError: the chat does not fit, or has no question. ModelError: the model failed.
@@ -188,15 +188,13 @@ class Experts:
             adapter=asked.adapter,
             on_text=cut,
         )
-        self._on_usage(generation.usage)
         answer = replace(asked.cite(generation), logprobs=generation.logprobs)
+        self._on_usage(answer.usage)
         if answer.text and not cut.text.strip():
             on_text(answer.text)  # an empty reply counts as a refusal, which has words
         return answer
 
-    def _ask(
-        self, served: Served, chat: Sequence[Message], ask: Callable[[str, str, Model], Asked]
-    ) -> Asked:
+    def _ask(self, served: Served, chat: Sequence[Message], ask: Ask) -> Asked:
         """Return the prompt that `ask` makes of the last question.
 
         A system message of the caller takes the place of the configured instruction; earlier turns stand before the
@@ -211,7 +209,7 @@ class Experts:
             )
         instruction = "\n".join(m.content for m in chat if m.role == "system")
         earlier = [m for m in chat[:-1] if m.role != "system"]
-        asked = ask(chat[-1].content, instruction, self.model())
+        asked = ask(chat[-1].content, instruction, self.model(), earlier)
         own = asked.prompt.messages
         first_turn = next(i for i, m in enumerate(own) if m.role != "system")
         messages = (*own[:first_turn], *earlier, *own[first_turn:])

@@ -1,9 +1,9 @@
 """A question answered from vector stores: `file_search` gives any base or fine-tuned model passages to read."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 
-from pericia.answer import checked_files, is_about, read_reply, text_counter
+from pericia.answer import checked_files, is_about, read_reply, text_counter, understand
 from pericia.catalogue import Catalogue
 from pericia.context import fit_context
 from pericia.models import Model
@@ -11,11 +11,9 @@ from pericia.prompts import REFUSAL, open_book_prompt
 from pericia.server.attachments import search
 from pericia.server.house import House
 from pericia.server.open_stores import open_stores
-from pericia.server.served import Asked, Served
+from pericia.server.served import Ask, Asked, Served
 from pericia.server.store_schemas import FileSearch
-from pericia.types import Answer, Context, Generation
-
-Ask = Callable[[str, str, Model], Asked]
+from pericia.types import Answer, Context, Generation, Message
 
 
 def reader_of(house: House, tool: FileSearch, served: Served) -> Ask:
@@ -25,11 +23,13 @@ def reader_of(house: House, tool: FileSearch, served: Served) -> Ask:
         NotFoundError: there is no such store, or nothing in it can be searched.
     """
 
-    def ask(question: str, instruction: str, model: Model) -> Asked:
+    def ask(question: str, instruction: str, model: Model, history: Sequence[Message]) -> Asked:
         config = house.config
         instruction = instruction or config.instruction
         max_new_tokens = config.evaluate.max_new_tokens
         libraries = open_stores(house, tool.vector_store_ids, tool.filters)
+        understood = understand(question, libraries[0][0], model, history=history)
+        question = understood.question
         passages = search(
             libraries,
             question,
@@ -37,7 +37,8 @@ def reader_of(house: House, tool: FileSearch, served: Served) -> Ask:
             min_score=tool.ranking_options.score_threshold if tool.ranking_options else 0.0,
         )
         empty = open_book_prompt(question, Context(()), instruction)
-        room = model.context_tokens - max_new_tokens - model.count_tokens(empty.messages)
+        room = model.context_tokens - max_new_tokens
+        room -= model.count_tokens([*history, *empty.messages])
         budget = min(config.retrieval.context_tokens, room)
         context = fit_context(passages, budget_tokens=budget, count_tokens=text_counter(model))
         prompt = open_book_prompt(question, context, instruction)
@@ -45,11 +46,12 @@ def reader_of(house: House, tool: FileSearch, served: Served) -> Ask:
 
         def cite(said: Generation) -> Answer:
             answer = read_reply(said, prompt)
-            return replace(answer, citations=checked_files(answer.citations, Catalogue(files)))
+            checked = checked_files(answer.citations, Catalogue(files))
+            return understood.explain(replace(answer, citations=checked))
 
         refusal = None
         if not any(is_about(question, context, library) for library, _ in libraries):
-            refusal = Answer(REFUSAL, refused=True, passages=context.passages)
+            refusal = understood.explain(Answer(REFUSAL, refused=True, passages=context.passages))
         return Asked(prompt, served.adapter, max_new_tokens, cite, refusal)
 
     return ask

@@ -118,7 +118,7 @@ class ChatReply:
 
 def _basis(answer: Answer) -> dict[str, Any]:
     """Return what an answer from documents rests on, as one more field that the official client keeps."""
-    if not answer.passages and not answer.refused:
+    if not answer.passages and not answer.refused and not answer.notes:
         return {}
     passages = [
         {
@@ -131,7 +131,8 @@ def _basis(answer: Answer) -> dict[str, Any]:
         }
         for number, passage in enumerate(answer.passages, start=1)
     ]
-    return {"pericia": {"refused": answer.refused, "passages": passages}}
+    about = {"refused": answer.refused, "notes": list(answer.notes), "passages": passages}
+    return {"pericia": about}
 
 
 def _choice(index: int, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from pericia.server.attachments import score
 from pericia.server.citing import annotations, named_file
 from pericia.server.house import House
 from pericia.server.open_stores import own_store_id
-from pericia.server.reading import Ask, reader_of
+from pericia.server.reading import reader_of
 from pericia.server.schemas import refuse_unserved
-from pericia.server.served import Decoding, Served
+from pericia.server.served import Ask, Decoding, Served
 from pericia.server.store_schemas import FileSearch, ResponseRequest
 from pericia.server.turns import CallerGoneError, OnText
 from pericia.server.wire import (

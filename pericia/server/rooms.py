@@ -3,20 +3,23 @@
 Index, adapters, examples and advice are looked up when they are needed and again when they have changed on disk.
 """
 
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 from pericia import registry
 from pericia.answer import (
     Library,
-    checked_files,
+    Understood,
+    check_room,
+    checked,
     compute,
     find,
     is_about,
     open_library,
     read_reply,
     text_counter,
+    understand,
 )
 from pericia.config import ARM_NAMES, Config
 from pericia.dataset import read_dataset
@@ -28,7 +31,7 @@ from pericia.evaluate.tools import is_tunable
 from pericia.models import Model
 from pericia.prompts import PROMPTS_VERSION, REFUSAL, open_book_prompt
 from pericia.server.served import ArmRoom, Asked
-from pericia.types import Adapter, Answer, Context, Example, Generation, Question
+from pericia.types import Adapter, Answer, Context, Example, Generation, Message, Question
 from pericia.workspace import Workspace, sha256_of, sha256_of_file
 
 
@@ -76,17 +79,29 @@ class Industry(ArmRoom):
             parts += [config.evaluate.few_shot, config.examples, config.train.seed]
         return sha256_of(parts)
 
-    def ask(self, arm: str, question: str, instruction: str, model: Model) -> Asked:
+    def ask(
+        self,
+        arm: str,
+        question: str,
+        instruction: str,
+        model: Model,
+        history: Sequence[Message] = (),
+    ) -> Asked:
         """See `ArmRoom.ask`."""
         kind = ARMS[arm]
         instruction = instruction or self._config.instruction
         max_new_tokens = self._config.evaluate.max_new_tokens
         context = Context(())
         library = self.library() if kind.needs_passages else None
+        understood = Understood(question)
         if library is not None:
+            understood = understand(question, library, model, history=history)
+            question = understood.question
             empty = open_book_prompt(question, context, instruction)
-            room = model.context_tokens - max_new_tokens - model.count_tokens(empty.messages)
+            room = model.context_tokens - max_new_tokens
+            room -= model.count_tokens([*history, *empty.messages])
             context = find(question, library, text_counter(model), room_tokens=room)
+            check_room(context, model, room)
         bench = Bench(
             model=model,
             instruction=instruction,
@@ -103,11 +118,15 @@ class Industry(ArmRoom):
             answer = read_reply(said, request.prompt)
             if library is None:
                 return answer
-            return replace(answer, citations=checked_files(answer.citations, library.catalogue))
+            return understood.explain(checked(answer, library))
 
-        refusal = None if library is None else compute(question, library)
+        refusal = None
+        if library is not None and not understood.by_rules:
+            refusal = compute(question, library, model)
         if refusal is None and library is not None and not is_about(question, context, library):
             refusal = Answer(REFUSAL, refused=True, passages=context.passages)
+        if refusal is not None:
+            refusal = understood.explain(refusal)
         return Asked(request.prompt, adapter, max_new_tokens, cite, refusal)
 
     def library(self) -> Library:
@@ -122,8 +141,9 @@ class Industry(ArmRoom):
 
     def _changed_at(self) -> int:
         """Return when the index was last written, 0 without one; files are looked at, nothing is loaded."""
-        catalogues = self._workspace.index.glob("*/catalogue.json")
-        return max((path.stat().st_mtime_ns for path in catalogues), default=0)
+        index = self._workspace.index
+        written = [*index.glob("*/catalogue.json"), *index.glob("*/whole.json")]
+        return max((path.stat().st_mtime_ns for path in written), default=0)
 
     def _index_sha256(self) -> str:
         """Return the hash of what is indexed, read again when the index has been written."""

@@ -1,6 +1,6 @@
 """What is served: a name, how it is to answer, what it sends to the model, and the room of one industry's arms."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -8,7 +8,7 @@ from typing import Literal
 from pericia.answer import Library
 from pericia.errors import NotFoundError
 from pericia.models import Model
-from pericia.types import Answer, Generation, Prompt, Sampling
+from pericia.types import Answer, Generation, Message, Prompt, Sampling
 from pericia.workspace import sha256_of
 
 
@@ -58,6 +58,10 @@ class Asked:
     refusal: Answer | None = None
 
 
+# what makes the prompt of a question, an instruction and the chat before
+Ask = Callable[[str, str, Model, Sequence[Message]], Asked]
+
+
 class ArmRoom:
     """The arms of one industry. The server's own is `rooms.Industry`; this one has none and says so."""
 
@@ -81,10 +85,17 @@ class ArmRoom:
         """Return a hash of all that the arm answers from: index, examples, settings, adapter."""
         return ""
 
-    def ask(self, arm: str, question: str, instruction: str, model: Model) -> Asked:
-        """Return what the arm sends; `instruction` "" means the configured one.
+    def ask(
+        self,
+        arm: str,
+        question: str,
+        instruction: str,
+        model: Model,
+        history: Sequence[Message] = (),
+    ) -> Asked:
+        """Return what the arm sends; `instruction` "" means the configured one, `history` is the chat before.
 
         Raises:
-            NotFoundError: the arm cannot answer here.
+            NotFoundError: the arm cannot answer here. InputError: there is no room for a passage.
         """
         raise NotFoundError(f"The arm '{arm}' cannot answer here.", hint="Run: pericia run")

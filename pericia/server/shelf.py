@@ -16,6 +16,7 @@ from pericia.catalogue import Catalogue, LeftOut, read_catalogue, read_left_out,
 from pericia.config import Config
 from pericia.embedders import Embedder
 from pericia.errors import ConflictError, InputError, NotFoundError
+from pericia.said import said
 from pericia.server.citing import file_id
 from pericia.types import Document
 from pericia.workspace import Workspace
@@ -98,7 +99,8 @@ def find(workspace: Workspace, config: Config, wanted: str) -> Shelved:
         if wanted in (source, file_id(source)):
             return _Shelf.of(workspace).place(path, source)
     raise NotFoundError(
-        f"There is no document '{wanted}'.", hint="It may have been moved or removed."
+        said("There is no document '%(name)s'.", name=wanted),
+        hint=said("It may have been moved or removed."),
     )
 
 
@@ -112,7 +114,9 @@ def put(workspace: Workspace, config: Config, name: str, content: BinaryIO) -> s
     target = folder.joinpath(*_checked_parts(name))
     documents.load(target)
     if target.is_dir() or any(above.is_file() for above in target.parents if above != folder):
-        raise InputError(f"'{name}': a folder and a file would have the same name.")
+        raise InputError(
+            said("'%(name)s': a folder and a file would have the same name.", name=name)
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".upload.")
     try:
@@ -137,8 +141,11 @@ def take_away(workspace: Workspace, config: Config, wanted: str) -> str:
     one = find(workspace, config, wanted)
     if not one.path.resolve().is_relative_to(workspace.root.resolve()):
         raise ConflictError(
-            f"'{one.source}' lies outside of this project's folder and is not touched.",
-            hint=f"Remove it there: {one.path}",
+            said(
+                "'%(name)s' lies outside of this project's folder and is not touched.",
+                name=one.source,
+            ),
+            hint=said("Remove it there: %(path)s", path=one.path),
         )
     kept = _removed(workspace, one.source)
     kept.parent.mkdir(parents=True, exist_ok=True)
@@ -155,9 +162,14 @@ def put_back(workspace: Workspace, source: str) -> None:
     target = workspace.root.joinpath(*_checked_parts(source))
     kept = _removed(workspace, source)
     if not kept.is_file():
-        raise NotFoundError(f"'{source}' is not kept any more.", hint="Add the file again.")
+        raise NotFoundError(
+            said("'%(name)s' is not kept any more.", name=source), hint=said("Add the file again.")
+        )
     if target.exists():
-        raise ConflictError(f"Another file is called '{source}' now.", hint="Remove it first.")
+        raise ConflictError(
+            said("Another file is called '%(name)s' now.", name=source),
+            hint=said("Remove it first."),
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     kept.replace(target)
 
@@ -179,6 +191,7 @@ def read_all(
             embedder=embedder,
             settings=config.retrieval,
             root=workspace.root,
+            embedder_key=config.embedder,
             on_event=lambda event: tell(event.stage, event.message, event.done, event.total),
         )
         skipped = {**unread, **dict(report.skipped)}
@@ -284,15 +297,15 @@ def _checked_parts(name: str) -> tuple[str, ...]:
     parts = PurePosixPath(name.replace("\\", "/")).parts
     fault = ""
     if not parts or name.endswith("/"):
-        fault = "has no name"
+        fault = said("'%(name)s' has no name.", name=name)
     elif parts[0] == "/" or ".." in parts or ":" in parts[0]:
-        fault = "leads out of the documents' folder"
+        fault = said("'%(name)s' leads out of the documents' folder.", name=name)
     elif any(part.startswith(".") for part in parts):
-        fault = "is hidden: its name begins with a dot"
+        fault = said("'%(name)s' is hidden: its name begins with a dot.", name=name)
     elif any("\0" in part or len(part.encode()) > _NAME_BYTES for part in parts):
-        fault = "has a name that no file can have"
+        fault = said("'%(name)s' has a name that no file can have.", name=name)
     if fault:
-        raise InputError(f"'{name}' {fault}.", hint="Rename the file.", param="file")
+        raise InputError(fault, hint=said("Rename the file."), param="file")
     return parts
 
 

@@ -59,6 +59,17 @@ def test_a_quote_is_lit_on_its_page(company: Served, visitor: Visitor) -> None:
     check_fits(page)
 
 
+def test_a_follow_up_goes_on_from_what_was_asked(company: Served, visitor: Visitor) -> None:
+    page = visitor.open(f"{company.url}/ask")
+    for number, question in enumerate([IN_A_TEXT, "And its weight?"], start=1):
+        page.get_by_label("Your question").fill(question)
+        page.keyboard.press("Enter")
+        shown = page.locator(".exchange").nth(number - 1)
+        expect(shown).to_have_attribute("data-state", "done", timeout=1000 * PATIENCE_S)
+    expect(shown).to_contain_text("And its weight? (PX-40)")
+    expect(shown.locator(".source-name").first).to_contain_text("px-40")
+
+
 def test_not_in_the_documents_is_an_answer(company: Served, visitor: Visitor) -> None:
     page = visitor.open(f"{company.url}/ask")
     page.get_by_label("Your question").fill(NOWHERE)

@@ -78,10 +78,35 @@ def test_the_callers_instruction_and_earlier_turns_are_kept(start: Start, indexe
         *CHAT,
     ]
     server.openai().chat.completions.create(model="pumps:rag", messages=chat)
-    sent = server.model.prompts[0].messages
+    sent = server.model.prompts[-1].messages
     assert sent[0].content.startswith("Speak like a sailor.")
     assert [m.content for m in sent[1:3]] == ["Hello", "Ahoy"]
     assert "42 bar" in sent[3].content
+
+
+@pytest.mark.parametrize("follow_ups", ["auto", "rules"])
+def test_a_follow_up_is_searched_with_what_the_chat_is_about(
+    start: Start, indexed: Path, follow_ups: str
+) -> None:
+    written = ["Which pressure does pump P-7 hold?"] if follow_ups == "auto" else []
+    server = start(
+        FakeModel([*written, "It holds 42 bar [1]."]),
+        root=indexed,
+        embedder="letters",
+        retrieval={"follow_ups": follow_ups, "top_k": 1},
+    )
+    chat: Any = [
+        {"role": "user", "content": "Where does pump P-7 stand?"},
+        {"role": "assistant", "content": "In the hall."},
+        {"role": "user", "content": "And which pressure does it hold?"},
+    ]
+    done = server.openai().chat.completions.create(model="pumps:rag", messages=chat)
+    about: Any = done.choices[0].to_dict()["pericia"]
+    assert [p["source"] for p in about["passages"]] == ["pumps.md"]
+    read_as = written[0] if written else "And which pressure does it hold? (P-7)"
+    assert about["notes"] == [f"The question was read as: {read_as}"]
+    assert server.model.prompts[-1].question == read_as
+    assert len(server.model.prompts) == len(written) + 1
 
 
 def test_arms_that_cannot_answer_yet_say_so(start: Start) -> None:

@@ -14,6 +14,8 @@ const pane = ask.querySelector("[data-pane]");
 const paneBody = ask.querySelector("[data-pane-body]");
 const number = new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: 1 });
 
+const talk = []; // the turns of this page, which a follow-up question goes on from
+const TURNS_SENT = 4;
 let running = null; // the AbortController of the answer that is on its way
 let opener = null; // the button that opened the pane
 
@@ -51,7 +53,7 @@ async function* events(response) {
 async function request(question, arm, signal) {
   const body = {
     model: `${words.project}:${arm}`,
-    messages: [{ role: "user", content: question }],
+    messages: [...talk.slice(-TURNS_SENT), { role: "user", content: question }],
     stream: true,
     stream_options: { include_usage: true },
   };
@@ -112,6 +114,7 @@ async function put(question, arm) {
       text.textContent = got.text;
     }
     finish(box, text, question, got, (performance.now() - started) / 1000);
+    if (got.text.trim()) talk.push({ role: "user", content: question }, { role: "assistant", content: got.text });
   } catch (error) {
     const stopped = error.name === "AbortError";
     box.append(make("p", stopped ? "answer-note" : "notice bad", stopped ? words.textStopped : error.message));
@@ -146,6 +149,7 @@ function place(note) {
 
 function finish(box, text, question, got, seconds) {
   const refused = got.about?.refused ?? (!got.notes.length && got.text.trim() === words.refusal);
+  for (const note of got.about?.notes ?? []) box.append(make("p", "answer-note", note));
   if (refused) return showRefusal(box, text, got);
   const cited = got.notes.filter((note) => note.pericia);
   const characters = [...got.text]; // positions count code points, JavaScript counts UTF-16 units
