@@ -9,17 +9,18 @@ import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pericia import embedders, index, models
-from pericia.config import load_config
+from pericia.config import Config, load_config
 from pericia.dataset import read_dataset
 from pericia.evaluate.matches import set_f1, token_f1
 from pericia.evaluate.questions import read_questions
 from pericia.prompts import closed_book_prompt
 from pericia.train import train
 from pericia.tune_embedder import train_embedder
-from pericia.types import Question
+from pericia.types import Adapter, Dataset, Example, Message, Question
 from pericia.workspace import Workspace
 
 HERE = Path(__file__).parent
@@ -97,13 +98,19 @@ SCORES: dict[str, Score] = {
 def tune(
     name: str, folder: Path, model_name: str = "", most: int | None = None
 ) -> dict[str, float]:
-    """Return the score of the base, of the tuned model and, for `tones`, of always saying the most frequent tone."""
+    """Return the score of the base, of the tuned model and, for `tones`, of always saying the most frequent tone.
+
+    For `dpo` the base has learnt the manners of both answers before.
+    """
     config = load_config(folder / "pericia.yaml")
     workspace = Workspace(folder)
     base = model_name or config.model
     dataset, _ = read_dataset(config, workspace)
     assert config.questions is not None
     questions = read_questions(workspace.resolve(config.questions))[:most]
+    before = None
+    if config.train.objective == "dpo":
+        before = _after_logs(dataset, config, base, workspace)
     adapter = train(
         dataset,
         base=base,
@@ -111,11 +118,15 @@ def tune(
         settings=config.train,
         instruction=config.instruction,
         folder=workspace.adapters,
+        parent=before,
         on_event=lambda e: print(f"step {e.step}/{e.num_steps} {e.loss or ''}", file=sys.stderr),
     )
     model = models.load(base)
     scores = {}
-    for arm, path in (("base", None), ("tuned", Path(adapter.path))):
+    for arm, path in (
+        ("base", Path(before.path) if before else None),
+        ("tuned", Path(adapter.path)),
+    ):
         answers = [
             model.generate(
                 closed_book_prompt(question.text, config.instruction),
@@ -129,6 +140,31 @@ def tune(
         [(often, _)] = Counter(e.answer for e in dataset.train).most_common(1)
         scores["majority"] = macro_f1([often] * len(questions), questions)
     return scores
+
+
+def _after_logs(dataset: Dataset, config: Config, base: str, workspace: Workspace) -> Adapter:
+    """Return the adapter that DPO starts from: it has learnt the desk's logs, where every second answer evades.
+
+    DPO raises one answer above another; a model that would say neither learns nothing of use from it.
+    """
+
+    def logged(examples: Sequence[Example]) -> tuple[Example, ...]:
+        return tuple(
+            replace(e, rejected="", messages=(*e.messages[:-1], Message("assistant", said)))
+            for number, e in enumerate(examples)
+            for said in [e.rejected if number % 2 else e.answer]
+        )
+
+    logs = replace(dataset, train=logged(dataset.train), validation=logged(dataset.validation))
+    changes = {"objective": "sft", "learning_rate": 0.002, "epochs": 6}
+    return train(
+        logs,
+        base=base,
+        kind="fine_tuned",
+        settings=config.train.model_copy(update=changes),
+        instruction=config.instruction,
+        folder=workspace.adapters,
+    )
 
 
 def find(folder: Path) -> dict[str, float]:
