@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
 from hashlib import sha256
+from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +38,7 @@ _SEARCHES = (
     (1, 10, 300),
     (1, 20, 1000),
 )  # nprobes, refine_factor, ef: tried in this order
+MEASURED_ROWS = 10  # asked for when the settings of the graph are chosen
 _TRIES = 8
 _MARGIN = 20  # more rows than asked for, so that ties at the end are broken by id and not by chance
 
@@ -193,7 +195,9 @@ class LanceStore:
             settings["exact"] = True
         write_json(self._folder / f"{self._name}.ann.json", settings)
 
-    def _recall(self, settings: Mapping[str, Any], num_probes: int = 200, k: int = 10) -> float:
+    def _recall(
+        self, settings: Mapping[str, Any], num_probes: int = 200, k: int = MEASURED_ROWS
+    ) -> float:
         """Return the share of the exact scan's k nearest that the graph finds, over stored vectors."""
         probes = self._table.search().select(["vector"]).limit(num_probes).to_arrow()
         found = 0
@@ -214,9 +218,9 @@ class LanceStore:
         query = query.distance_type("cosine")
         if settings.get("exact", True):
             return query.limit(k).bypass_vector_index()
-        refine_factor, ef = settings["refine_factor"], settings["ef"]
+        refine_factor = refine_factor_for(k, settings["refine_factor"])
         nearest = query.limit(k).nprobes(settings["nprobes"]).refine_factor(refine_factor)
-        return nearest.ef(max(ef, k * refine_factor))
+        return nearest.ef(max(settings["ef"], k * refine_factor))
 
     def _ann_settings(self) -> dict[str, Any]:
         """Return how to search the graph; empty without one, and then the scan is exact."""
@@ -265,6 +269,16 @@ class LanceStore:
                 time.sleep(0.05 * 2**attempt)
                 self._table.checkout_latest()
         raise AssertionError("unreachable")
+
+
+def refine_factor_for(k: int, measured: int) -> int:
+    """Return the refine factor for k rows that compares as many as the one `measured` did for `MEASURED_ROWS`.
+
+    Example:
+        >>> [refine_factor_for(k, 5) for k in (10, 30, 110)]
+        [5, 2, 1]
+    """
+    return max(1, ceil(MEASURED_ROWS * measured / k))
 
 
 def _match(words: str, column: str) -> Any:
