@@ -280,7 +280,7 @@ def test_a_file_trains_an_adapter_and_the_same_file_finds_it_again(
     tmp_path: Path, tiny_model: Path
 ) -> None:
     (tmp_path / "rows").mkdir()
-    for split, start in (("train", 0), ("dev", 50)):
+    for split, start, stop in (("train", 0, 48), ("dev", 50, 58)):
         chats = [
             {
                 "messages": [
@@ -288,7 +288,7 @@ def test_a_file_trains_an_adapter_and_the_same_file_finds_it_again(
                     {"role": "assistant", "content": "a"},
                 ]
             }
-            for n in range(start, start + 8)
+            for n in range(start, stop)
         ]
         lines = "".join(json.dumps(chat) + "\n" for chat in chats)
         (tmp_path / "rows" / f"{split}.jsonl").write_text(lines, encoding="utf-8")
