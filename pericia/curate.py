@@ -18,6 +18,7 @@ from pericia.errors import ConflictError, InputError, NotFoundError
 from pericia.examples import as_chat, auto_epochs, read_examples
 from pericia.recast import Columns
 from pericia.rows import read_rows
+from pericia.said import said
 from pericia.types import Example, Finding, Message, Question
 from pericia.workspace import lock, sha256_of_file, write_atomic
 
@@ -170,7 +171,7 @@ def undo(path: Path, versions: Path) -> None:
     with lock(versions, "editing the examples"):
         kept = sorted(versions.glob("*.jsonl"))
         if not kept:
-            raise NotFoundError("There is nothing to undo.")
+            raise NotFoundError(said("There is nothing to undo."))
         write_atomic(path, kept[-1].read_bytes())
         kept[-1].unlink()
 
@@ -252,8 +253,9 @@ def _edited(
         raise InputError(text, hint="Import it into examples.jsonl.", param="examples")
     with lock(versions, "editing the examples"):
         if sha256 is not None and sha256 != _hash(path):
-            text = f"'{path.name}' has changed since it was shown."
-            raise ConflictError(text, hint="Reload the page; what was typed stays in the field.")
+            text = said("'%(file)s' has changed since it was shown.", file=path.name)
+            hint = said("Reload the page; what was typed stays in the field.")
+            raise ConflictError(text, hint=hint)
         before = path.read_text(encoding="utf-8-sig") if path.exists() else ""
         lines = before.split("\n")
         while lines and not lines[-1].strip():
@@ -305,15 +307,20 @@ def _row_of(example: Example) -> str:
     return json.dumps(row, ensure_ascii=False)
 
 
+_MISSING = {"question": said("The question is empty."), "answer": said("The answer is empty.")}
+
+
 def _check(question: str, answer: str) -> None:
     for param, text in (("question", question), ("answer", answer)):
         if not text.strip():
-            raise InputError(f"The {param} is empty.", hint="Write one.", param=param)
+            raise InputError(_MISSING[param], hint=said("Write one."), param=param)
 
 
 def _at(lines: Sequence[str], line: int) -> int:
     if not 1 <= line <= len(lines) or not lines[line - 1].strip():
-        raise NotFoundError(f"There is no example in line {line}.", hint="Reload the page.")
+        raise NotFoundError(
+            said("There is no example in line %(n)s.", n=line), hint=said("Load the page again.")
+        )
     return line - 1
 
 

@@ -12,6 +12,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from pericia.said import Figure, said
+
 HUB = "huggingface.co"
 
 
@@ -78,22 +80,32 @@ def propose_model(machine: Machine, hub: bool) -> Proposal:
     if not hub:
         return Proposal(
             "pericia-nano",
-            "the model hub does not answer, and this model is bundled. It reads simple English only: for real "
-            "documents take 'quote', or give the folder of a model of your own",
+            said(
+                "the model hub does not answer, and this model is bundled. It reads simple English only: for real "
+                "documents take 'quote', or give the folder of a model of your own"
+            ),
         )
     if gpu_gib >= 8:
         return Proposal(
             "microsoft/Phi-4-mini-instruct",
-            f"a 3.8 B model of the Phi class: {gpu_gib:.0f} GiB on the GPU hold it and its adapter",
+            said(
+                "a 3.8 B model of the Phi class: %(n)s GiB on the GPU hold it and its adapter",
+                n=Figure(gpu_gib),
+            ),
         )
     if machine.memory_bytes >= 6 * 2**30:
         return Proposal(
             "Qwen/Qwen2.5-0.5B-Instruct",
-            "without a GPU of 8 GiB a half-billion model answers in seconds and trains overnight",
+            said(
+                "without a GPU of 8 GiB a half-billion model answers in seconds and trains overnight"
+            ),
         )
     return Proposal(
         "HuggingFaceTB/SmolLM2-135M-Instruct",
-        f"{machine.memory_bytes / 2**30:.0f} GiB of memory hold a small instruct model only",
+        said(
+            "%(n)s GiB of memory hold a small instruct model only",
+            n=Figure(machine.memory_bytes / 2**30),
+        ),
     )
 
 

@@ -15,6 +15,7 @@ from pericia.draft import Limits
 from pericia.errors import InputError, NotFoundError, PericiaError
 from pericia.isolate import Worker, WorkerDiedError, WorkerTimeoutError
 from pericia.lookup import load_object
+from pericia.said import said
 from pericia.sniff import sniff
 from pericia.types import Document
 
@@ -75,12 +76,13 @@ def load(path: Path, suffix: str | None = None) -> Reader:
     suffix = path.suffix.lower() if suffix is None else suffix
     if suffix in UNREADABLE:
         raise InputError(
-            f"'{path.name}': the format {suffix} is not read.", hint=UNREADABLE[suffix]
+            said("'%(name)s': the format %(format)s is not read.", name=path.name, format=suffix),
+            hint=UNREADABLE[suffix],
         )
     if suffix not in READERS:
         raise InputError(
-            f"'{path.name}' has no known format.",
-            hint=f"Known: {', '.join(sorted(filter(None, READERS)))}.",
+            said("'%(name)s' has no known format.", name=path.name),
+            hint=said("Known: %(formats)s.", formats=", ".join(sorted(filter(None, READERS)))),
         )
     reader: Reader = load_object(READERS, suffix, "format")
     return reader

@@ -11,6 +11,7 @@ from pericia.errors import InputError
 from pericia.evaluate.normalise import normalise
 from pericia.models import Model
 from pericia.prompts import closed_book_prompt, open_book_prompt
+from pericia.said import said
 from pericia.types import Adapter, Context, Example, Prompt, Question
 
 
@@ -130,15 +131,17 @@ def runnable_arms(
     model: str,
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """Return the arms that can run, in the order of `ARMS`, and of each other one why not."""
-    left_out = {}
+    left_out: dict[str, str] = {}
     for name in (name for name in ARMS if name in wanted):
         arm = ARMS[name]
         if arm.is_tuned and not is_tunable:
-            left_out[name] = f"'{model}' cannot be fine-tuned here."
+            left_out[name] = said("'%(model)s' cannot be fine-tuned here.", model=model)
         elif name == "few_shot" and model == "quote":
-            left_out[name] = "'quote' is no language model and reads passages only, not examples."
+            left_out[name] = said(
+                "'quote' is no language model and reads passages only, not examples."
+            )
         elif arm.needs_examples and not has_examples:
-            left_out[name] = "No examples are configured (key 'examples')."
+            left_out[name] = said("No examples are configured (key 'examples').")
         elif arm.needs_passages and not has_documents:
-            left_out[name] = "No documents are configured (key 'documents')."
+            left_out[name] = said("No documents are configured (key 'documents').")
     return tuple(n for n in ARMS if n in wanted and n not in left_out), left_out

@@ -7,15 +7,16 @@ from pericia.config import UseConfig
 from pericia.evaluate.arms import ARMS, Arm
 from pericia.evaluate.results import between
 from pericia.evaluate.stats import CONFIDENCE
+from pericia.said import Figure, Said, said
 from pericia.types import ArmResult, BreakEven, OldAnswers, Pair
 
 FEW_EXAMPLES = 100  # below, tuning seldom changes anything: a small data set is rule R3
 NAMES = {
-    "prompt": "the plain prompt",
-    "few_shot": "a prompt with solved examples",
-    "rag": "retrieval (RAG)",
-    "fine_tuned": "fine-tuning",
-    "rag_fine_tuned": "retrieval with fine-tuning",
+    "prompt": said("the plain prompt"),
+    "few_shot": said("a prompt with solved examples"),
+    "rag": said("retrieval (RAG)"),
+    "fine_tuned": said("fine-tuning"),
+    "rag_fine_tuned": said("retrieval with fine-tuning"),
 }
 
 
@@ -56,44 +57,76 @@ def reasons_of_scores(
     """Return what the chosen arm reached, and how each eligible other one compares."""
     score = evidence.arms[chosen].scores[evidence.primary]
     reasons = [
-        f"{title(chosen)} reaches {points(score.mean)} ({span(score.low, score.high)}) of {evidence.primary} "
-        f"on {evidence.num_questions} questions."
+        said(
+            "%(arm)s reaches %(points)s (%(span)s) of %(score)s on %(n)s questions.",
+            arm=name_of(chosen),
+            points=points(score.mean),
+            span=span(score.low, score.high),
+            score=evidence.primary,
+            n=Figure(evidence.num_questions),
+        )
     ]
     if chosen != best:
         reasons.append(
-            f"{title(best)} has the best mean, {points(mean_of(evidence, best))}, but not by a shown and useful gain."
+            said(
+                "%(arm)s has the best mean, %(points)s, but not by a shown and useful gain.",
+                arm=name_of(best),
+                points=points(mean_of(evidence, best)),
+            )
         )
     for other in (arm for arm in eligible if arm != chosen):
         pair = between(evidence.pairs, chosen, other)
-        verb = {"better": "is better than", "worse": "is worse than"}.get(
-            pair.verdict, "is not distinguishable from"
+        facts = said(
+            "%(difference)s points (%(span)s, p %(p)s)",
+            difference=Figure(100 * pair.difference, 1, is_signed=True),
+            span=span(pair.low, pair.high, with_sign=True),
+            p=p_value(pair.p),
         )
-        small = ""
         if max(abs(pair.low), abs(pair.high)) < evidence.smallest_gain:
-            small = "; any difference is too small to matter"
-        reasons.append(
-            f"{title(chosen)} {verb} {name_of(other)}: {signed(pair.difference)} points "
-            f"({span(pair.low, pair.high, with_sign=True)}, p {p_value(pair.p)}){small}."
-        )
+            facts = said("%(facts)s; any difference is too small to matter", facts=facts)
+        arms = {"arm": name_of(chosen), "other": name_of(other), "facts": facts}
+        if pair.verdict == "better":
+            reasons.append(said("%(arm)s is better than %(other)s: %(facts)s.", **arms))
+        elif pair.verdict == "worse":
+            reasons.append(said("%(arm)s is worse than %(other)s: %(facts)s.", **arms))
+        else:
+            reasons.append(
+                said("%(arm)s is not distinguishable from %(other)s: %(facts)s.", **arms)
+            )
     return tuple(reasons)
 
 
 def reasons_of_data(evidence: Evidence) -> tuple[str, ...]:
     """Return what the arms left out and the examples say."""
-    reasons = [f"{title(arm)} was left out: {why}" for arm, why in evidence.left_out.items()]
+    reasons = [
+        said("%(arm)s was left out: %(why)s", arm=name_of(arm), why=why)
+        for arm, why in evidence.left_out.items()
+    ]
     tuned = [arm for arm in evidence.arms if evidence.kind(arm).is_tuned]
     if tuned and evidence.num_examples < FEW_EXAMPLES:
         reasons.append(
-            f"{evidence.num_examples} examples are too little data to judge fine-tuning by (R3)."
+            said(
+                "%(n)s examples are too little data to judge fine-tuning by (R3).",
+                n=Figure(evidence.num_examples),
+            )
         )
     reasons += [
-        f"{title(each.arm)} answers {each.num_old} of {each.num_questions} changed facts as they were before."
+        said(
+            "%(arm)s answers %(n)s of %(total)s changed facts as they were before.",
+            arm=name_of(each.arm),
+            n=Figure(each.num_old),
+            total=Figure(each.num_questions),
+        )
         for each in evidence.old_answers
         if each.num_old
     ]
     if evidence.num_contradictions:
         reasons.append(
-            f"{evidence.num_contradictions} of {evidence.num_examples} examples contradict another one."
+            said(
+                "%(n)s of %(total)s examples contradict another one.",
+                n=Figure(evidence.num_contradictions),
+                total=Figure(evidence.num_examples),
+            )
         )
     return tuple(reasons)
 
@@ -107,13 +140,8 @@ def name_of(arm: str) -> str:
     return NAMES.get(arm, f"'{arm}'")
 
 
-def title(arm: str) -> str:
-    text = name_of(arm)
-    return text[0].upper() + text[1:]
-
-
-def points(value: float) -> str:
-    return f"{100 * value:.1f} points"
+def points(value: float) -> Said:
+    return said("%(n)s points", n=Figure(100 * value, 1))
 
 
 def signed(value: float) -> str:
@@ -123,13 +151,16 @@ def signed(value: float) -> str:
         >>> signed(-0.031), signed(0.0)
         ('−3.1', '0.0')
     """
-    text = f"{100 * value:+.1f}".replace("-", "−")
-    return "0.0" if text in {"+0.0", "−0.0"} else text
+    return str(Figure(100 * value, 1, is_signed=True))
 
 
-def span(low: float, high: float, *, with_sign: bool = False) -> str:
-    ends = (signed(low), signed(high)) if with_sign else (f"{100 * low:.1f}", f"{100 * high:.1f}")
-    return f"{100 * CONFIDENCE:.0f} %: {ends[0]} to {ends[1]}"
+def span(low: float, high: float, *, with_sign: bool = False) -> Said:
+    return said(
+        "%(level)s %%: %(low)s to %(high)s",
+        level=Figure(100 * CONFIDENCE),
+        low=Figure(100 * low, 1, with_sign),
+        high=Figure(100 * high, 1, with_sign),
+    )
 
 
 def p_value(value: float) -> str:

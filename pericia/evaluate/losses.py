@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import exp, log
 
 from pericia.evaluate.stats import clustered_interval
+from pericia.said import Figure, said
 from pericia.types import TextLoss
 
 BASE = "base"
@@ -88,10 +89,19 @@ def setbacks(figures: Sequence[Probed], limit: float | None) -> dict[str, str]:
     if limit is None:
         return {}
     return {
-        each.arm: f"it needs {each.change:.2f} bits a byte more for general texts "
-        f"(95 %: {each.low:.2f} to {each.high:.2f}), and {limit:g} are allowed"
+        each.arm: said(
+            "it needs %(n)s bits a byte more for general texts (95 %%: %(low)s to %(high)s), and %(limit)s are allowed",
+            n=Figure(each.change, 2),
+            low=Figure(each.low, 2),
+            high=Figure(each.high, 2),
+            limit=f"{limit:g}",
+        )
         for each in figures
-        if each.texts == GENERAL and each.low is not None and each.low > limit
+        if each.texts == GENERAL
+        and each.change is not None
+        and each.low is not None
+        and each.high is not None
+        and each.low > limit
     }
 
 

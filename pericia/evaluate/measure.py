@@ -27,6 +27,7 @@ from pericia.evaluate.results import (
 )
 from pericia.evaluate.sides import BASE, old_answers
 from pericia.evaluate.stats import detectable_difference, mean_interval
+from pericia.said import Figure, said
 from pericia.types import Question, Row
 
 ENDLESS = 0.05  # share of answers; a model that has unlearnt its end marker cuts off nearly all
@@ -96,12 +97,15 @@ def endless(
     for row in rows:
         if row.question_id in asked and row.arm in ends:
             ends[row.arm].append(row.answer.finish_reason == "length")
-    found = {}
+    found: dict[str, str] = {}
     for arm, base in ((arm, BASE.get(kind)) for arm, kind in kinds.items()):
         if base in ends and sum(ends[arm]) > max(sum(ends[base]), ENDLESS * len(ends[arm])):
-            found[arm] = (
-                f"{sum(ends[arm])} of its {len(ends[arm])} answers do not stop before evaluate.max_new_tokens, "
-                f"{sum(ends[base])} of those of {base}"
+            found[arm] = said(
+                "%(n)s of its %(total)s answers do not stop before evaluate.max_new_tokens, %(other)s of those of %(base)s",
+                n=Figure(sum(ends[arm])),
+                total=Figure(len(ends[arm])),
+                other=Figure(sum(ends[base])),
+                base=base,
             )
     return found
 

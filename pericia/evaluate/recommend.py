@@ -13,10 +13,10 @@ from itertools import takewhile
 from pericia.evaluate.evidence import (
     Evidence,
     mean_of,
+    name_of,
     points,
     reasons_of_data,
     reasons_of_scores,
-    title,
 )
 from pericia.evaluate.results import between
 from pericia.evaluate.stats import FEWEST_FAMILIES
@@ -25,6 +25,7 @@ from pericia.evaluate.wording import NOT_GOOD as NOT_GOOD
 from pericia.evaluate.wording import OFTEN, mend_data, no_arm, too_few, use_arm
 from pericia.evaluate.wording import REFUSALS as REFUSALS
 from pericia.evaluate.wording import TOO_FEW as TOO_FEW
+from pericia.said import Figure, said
 from pericia.types import Recommendation
 
 CONTRADICTORY = 0.1  # share of examples with a second answer from which on the data are at fault
@@ -42,7 +43,7 @@ def recommend(evidence: Evidence) -> Recommendation:
     """Return the advice; `arm` is an arm's name or one of `REFUSALS`."""
     eligible, dropped = _eligible(evidence)
     if not eligible:
-        return no_arm(evidence, tuple(dropped.values()), "no arm keeps the limits of the use")
+        return no_arm(evidence, tuple(dropped.values()), said("no arm keeps the limits of the use"))
     best = max(eligible, key=lambda arm: mean_of(evidence, arm))
     alike = [arm for arm in eligible if _is_as_good(evidence, arm, best)]
     chosen = min(_worth_it(evidence, alike), key=lambda arm: _cost(evidence, arm))
@@ -69,35 +70,49 @@ def recommend(evidence: Evidence) -> Recommendation:
 
 def _eligible(evidence: Evidence) -> tuple[list[str], dict[str, str]]:
     """Return the arms that the use allows, cheapest kind first, and of each dropped one why, with its number."""
-    use, dropped = evidence.use, {}
+    use = evidence.use
+    dropped: dict[str, str] = {}
     baselines = [arm for arm in ("prompt", "few_shot", "rag") if arm not in evidence.arms]
     for arm in evidence.in_order():
-        called, scored = title(arm), f"it reached {points(mean_of(evidence, arm))}"
+        about = {"arm": name_of(arm), "points": points(mean_of(evidence, arm))}
         latency = evidence.arms[arm].latency_ms_p50
         if use.citations_required and not evidence.kind(arm).needs_passages:
-            dropped[arm] = (
-                f"{called} is out: it names no sources, and they are required ({scored})."
+            dropped[arm] = said(
+                "%(arm)s is out: it names no sources, and they are required (it reached %(points)s).",
+                **about,
             )
         elif use.latency_limit_ms is not None and latency > use.latency_limit_ms:
-            dropped[arm] = (
-                f"{called} is out: {latency:.0f} ms are over the limit of {use.latency_limit_ms:.0f} ms ({scored})."
+            dropped[arm] = said(
+                "%(arm)s is out: %(ms)s ms are over the limit of %(limit)s ms (it reached %(points)s).",
+                ms=Figure(latency),
+                limit=Figure(use.latency_limit_ms),
+                **about,
             )
         elif not evidence.kind(arm).is_tuned:
             continue
         elif baselines:
-            missing = ", ".join(baselines)
-            dropped[arm] = (
-                f"{called} is out: without the baseline {missing} nothing shows its gain ({scored})."
+            dropped[arm] = said(
+                "%(arm)s is out: without the baseline %(missing)s nothing shows its gain (it reached %(points)s).",
+                missing=", ".join(baselines),
+                **about,
             )
         elif use.data_change in OFTEN:
-            dropped[arm] = (
-                f"{called} is out: the facts change {use.data_change}, and it would be trained each time ({scored})."
+            dropped[arm] = said(
+                "%(arm)s is out: the facts change %(often)s, and it would be trained each time (it reached %(points)s).",
+                often=OFTEN[use.data_change],
+                **about,
             )
         elif arm in evidence.setbacks:
-            dropped[arm] = f"{called} is out: {evidence.setbacks[arm]} ({scored})."
+            dropped[arm] = said(
+                "%(arm)s is out: %(setback)s (it reached %(points)s).",
+                setback=evidence.setbacks[arm],
+                **about,
+            )
         elif not use.goal.strip():
-            dropped[arm] = (
-                f"{called} is out: no goal is stated (key use.goal), and tuning without one is aimless ({scored})."
+            dropped[arm] = said(
+                "%(arm)s is out: no goal is stated (key use.goal), and tuning without one is aimless "
+                "(it reached %(points)s).",
+                **about,
             )
     return [arm for arm in evidence.in_order() if arm not in dropped], dropped
 
@@ -105,11 +120,20 @@ def _eligible(evidence: Evidence) -> tuple[list[str], dict[str, str]]:
 def _not_good_enough(evidence: Evidence, best: str) -> str:
     mean = mean_of(evidence, best)
     if mean < evidence.use.good_enough:
-        return f"the best arm, {best}, reaches {points(mean)}, and {points(evidence.use.good_enough)} are asked for"
+        return said(
+            "the best arm, %(arm)s, reaches %(points)s, and %(wanted)s are asked for",
+            arm=best,
+            points=points(mean),
+            wanted=points(evidence.use.good_enough),
+        )
     for name, value in evidence.thoughtless.items():
         if mean <= value:
-            return (
-                f"the best arm, {best}, reaches {points(mean)}, and '{name}' alone {points(value)}"
+            return said(
+                "the best arm, %(arm)s, reaches %(points)s, and '%(name)s' alone %(other)s",
+                arm=best,
+                points=points(mean),
+                name=name,
+                other=points(value),
             )
     return ""
 

@@ -27,6 +27,7 @@ from pericia.evaluate.records import RunRecord, in_order, looks_in_words, read_r
 from pericia.evaluate.sides import learning_curve, readings
 from pericia.evaluate.stats import detectable_in_words
 from pericia.evaluate.tracks import ALL, deciding_track, in_words
+from pericia.said import said
 from pericia.types import Recommendation, Report, Row, Track
 from pericia.workspace import write_atomic
 
@@ -135,9 +136,21 @@ def _with_disagreement(
     differing = [t for t in others if t.advice in t.arms and t.advice != deciding.advice]
     if not differing or deciding.advice not in deciding.arms:
         return advice
-    elsewhere = " and ".join(f"on {t.name} {name_of(t.advice)} would be advised" for t in differing)
-    text = f"Use {name_of(deciding.advice)} on {deciding.name}, which decide here; {elsewhere}."
-    return replace(advice, sentence=f"{text} {advice.sentence}")
+    rest: str = advice.sentence
+    for track in reversed(differing):
+        rest = said(
+            "On %(track)s %(arm)s would be advised. %(rest)s",
+            track=track.name,
+            arm=name_of(track.advice),
+            rest=rest,
+        )
+    sentence = said(
+        "Use %(arm)s on %(track)s, which decide here. %(rest)s",
+        track=deciding.name,
+        arm=name_of(deciding.advice),
+        rest=rest,
+    )
+    return replace(advice, sentence=sentence)
 
 
 def write_report(report: Report, folder: Path) -> None:

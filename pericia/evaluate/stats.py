@@ -14,6 +14,7 @@ import numpy as np
 import scipy  # loads its parts when they are first used, so that the command line starts at once
 from numpy.typing import NDArray
 
+from pericia.said import Figure, said
 from pericia.types import Verdict
 
 CONFIDENCE = 0.95
@@ -233,14 +234,25 @@ def detectable_difference(
 def detectable_in_words(families: Sequence[str], num_pairs: int) -> str:
     """Return the sentence that a run begins with."""
     num_questions, num_families = len(families), len(set(families))
-    if num_families < FEWEST_FAMILIES:
-        kind = "questions" if num_families == num_questions else "source documents"
-        return (
-            f"These {num_questions} questions come from {num_families} {kind}; below {FEWEST_FAMILIES} no verdict "
-            "is given, only the numbers."
+    if num_families < FEWEST_FAMILIES and num_families == num_questions:
+        return said(
+            "These are %(n)s questions; below %(least)s no verdict is given, only the numbers.",
+            n=Figure(num_questions),
+            least=Figure(FEWEST_FAMILIES),
         )
-    points = 100 * detectable_difference(families, num_pairs)
-    return f"With these {num_questions} questions you can only see differences above about {points:.0f} points."
+    if num_families < FEWEST_FAMILIES:
+        return said(
+            "These %(n)s questions come from %(families)s source documents; below %(least)s no verdict is given, "
+            "only the numbers.",
+            n=Figure(num_questions),
+            families=Figure(num_families),
+            least=Figure(FEWEST_FAMILIES),
+        )
+    return said(
+        "With these %(n)s questions you can only see differences above about %(points)s points.",
+        n=Figure(num_questions),
+        points=Figure(100 * detectable_difference(families, num_pairs)),
+    )
 
 
 def questions_needed(difference: float, num_pairs: int) -> int:

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from pericia.evaluate.families import with_twins
 from pericia.evaluate.sourcing import is_same_source
 from pericia.evaluate.stats import FEWEST_FAMILIES
+from pericia.said import said
 from pericia.types import Dataset, Question
 
-SAME = "same documents"
-NEW = "new documents"
+SAME: str = said("same documents")
+NEW: str = said("new documents")
 ALL = "all questions"
 STABLE = ("never", "yearly")  # how often facts change where knowledge may stay in weights
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from pericia.evaluate.evidence import Evidence, mean_of, name_of, points, title
+from pericia.evaluate.evidence import Evidence, mean_of, name_of, points
 from pericia.evaluate.results import between
 from pericia.evaluate.stats import FEWEST_FAMILIES, questions_needed
+from pericia.said import Figure, Said, said
 from pericia.types import BreakEven, Recommendation
 
 TOO_FEW = "not enough questions to tell"
@@ -12,20 +13,24 @@ MEND_DATA = "mend the data first"
 NOT_GOOD = "no arm is good enough"
 REFUSALS = (TOO_FEW, MEND_DATA, NOT_GOOD)
 
-OFTEN = ("monthly", "weekly", "daily")  # changes that make tuning a burden
+# Changes that make tuning a burden.
+OFTEN = {"monthly": said("monthly"), "weekly": said("weekly"), "daily": said("daily")}
 
 
 # each rule's name in words, and what it says; MISSION's four rules, its three scenarios, and the two of cost
 RULES = {
-    "R1": ("outside data", "the answers need data from outside the model"),
-    "R2": ("stable knowledge", "the knowledge and its expression are stable enough to be learnt"),
-    "R3": ("changing data", "facts that change often make tuning a burden"),
-    "R4": ("findable sources", "only answers with findable sources can be corrected"),
-    "Sa": ("own vocabulary", "the industry has a vocabulary of its own"),
-    "Sb": ("joined knowledge", "the answers join several pieces of knowledge"),
-    "Sc": ("automated flow", "right facts in a learnt form need both"),
-    "cost": ("cost", "nothing cheaper is as good, or nothing as good is cheaper"),
-    "tie": ("tie", "no arm was shown to be better than it, and it is the cheapest"),
+    "R1": (said("outside data"), said("the answers need data from outside the model")),
+    "R2": (
+        said("stable knowledge"),
+        said("the knowledge and its expression are stable enough to be learnt"),
+    ),
+    "R3": (said("changing data"), said("facts that change often make tuning a burden")),
+    "R4": (said("findable sources"), said("only answers with findable sources can be corrected")),
+    "Sa": (said("own vocabulary"), said("the industry has a vocabulary of its own")),
+    "Sb": (said("joined knowledge"), said("the answers join several pieces of knowledge")),
+    "Sc": (said("automated flow"), said("right facts in a learnt form need both")),
+    "cost": (said("cost"), said("nothing cheaper is as good, or nothing as good is cheaper")),
+    "tie": (said("tie"), said("no arm was shown to be better than it, and it is the cheapest")),
 }
 
 
@@ -37,7 +42,7 @@ def explain_rule(rule: str) -> str:
         'Rule R1, outside data: the answers need data from outside the model.'
     """
     name, meaning = RULES[rule]
-    return f"Rule {rule}, {name}: {meaning}."
+    return said("Rule %(rule)s, %(name)s: %(meaning)s.", rule=rule, name=name, meaning=meaning)
 
 
 def use_arm(
@@ -62,28 +67,38 @@ def use_arm(
 
 
 def _sentence(evidence: Evidence, chosen: str, rule: str) -> str:
-    reached = points(mean_of(evidence, chosen))
-    against = ""
+    about = {
+        "arm": name_of(chosen),
+        "points": points(mean_of(evidence, chosen)),
+        "why": RULES[rule][1],
+    }
     if not evidence.kind(chosen).is_tuned and any(
         evidence.kind(arm).is_tuned for arm in evidence.arms
     ):
-        against = " Do not fine-tune."
-    return f"Use {name_of(chosen)}: it reaches {reached}, and {RULES[rule][1]}.{against}"
+        return said("Use %(arm)s: it reaches %(points)s, and %(why)s. Do not fine-tune.", **about)
+    return said("Use %(arm)s: it reaches %(points)s, and %(why)s.", **about)
 
 
 def _confidence(evidence: Evidence, chosen: str, eligible: Sequence[str]) -> str:
     rivals = [between(evidence.pairs, chosen, arm) for arm in eligible if arm != chosen]
     shown = [pair for pair in rivals if pair.verdict == "better"]
     if not rivals:
-        return "low: nothing was left to compare it with"
+        return said("low: nothing was left to compare it with")
     if len(shown) == len(rivals):
         least = min(pair.low for pair in rivals)
-        return f"high: better than every other arm, by at least {100 * least:.1f} points in the nearest comparison"
+        return said(
+            "high: better than every other arm, by at least %(n)s points in the nearest comparison",
+            n=Figure(100 * least, 1),
+        )
     hidden = max(-pair.low for pair in rivals if pair.verdict != "better")
     if hidden <= 0:
-        return "high: no other arm can be shown to differ, and none reached more"
-    word = "high" if hidden < evidence.smallest_gain else "moderate" if shown else "low"
-    return f"{word}: another arm could still be better by up to {100 * max(0.0, hidden):.1f} points"
+        return said("high: no other arm can be shown to differ, and none reached more")
+    n = Figure(100 * hidden, 1)
+    if hidden < evidence.smallest_gain:
+        return said("high: another arm could still be better by up to %(n)s points", n=n)
+    if shown:
+        return said("moderate: another arm could still be better by up to %(n)s points", n=n)
+    return said("low: another arm could still be better by up to %(n)s points", n=n)
 
 
 def _would_change(evidence: Evidence, chosen: str, best: str) -> tuple[str, ...]:
@@ -93,47 +108,76 @@ def _would_change(evidence: Evidence, chosen: str, best: str) -> tuple[str, ...]
         needed = questions_needed(max(gap, evidence.smallest_gain), len(evidence.pairs))
         if needed > evidence.num_questions:
             changes.append(
-                f"With {needed} questions a true gain of {name_of(best)} of this size would show."
+                said(
+                    "With %(n)s questions a true gain of %(arm)s of this size would show.",
+                    n=Figure(needed),
+                    arm=name_of(best),
+                )
             )
     for even in evidence.break_even:
         if even.cheap_to_make == chosen and even.requests:
-            changes.append(f"{title(even.cheap_to_run)} pays for its training after {_span(even)}.")
+            changes.append(
+                said(
+                    "%(arm)s pays for its training after %(span)s.",
+                    arm=name_of(even.cheap_to_run),
+                    span=_span(even),
+                )
+            )
     if evidence.use.data_change in OFTEN:
-        changes.append("Facts that change yearly or never would let fine-tuning in.")
+        changes.append(said("Facts that change yearly or never would let fine-tuning in."))
     return tuple(changes)
 
 
-def _span(even: BreakEven) -> str:
-    latest = "no end in sight" if even.high is None else f"{even.high:,.0f}"
-    return f"{even.requests:,.0f} requests (95 %: {even.low or 0:,.0f} to {latest})"
+def _span(even: BreakEven) -> Said:
+    counts = {"n": Figure(even.requests or 0), "low": Figure(even.low or 0)}
+    if even.high is None:
+        return said("%(n)s requests (95 %%: %(low)s to no end in sight)", **counts)
+    return said("%(n)s requests (95 %%: %(low)s to %(high)s)", high=Figure(even.high), **counts)
 
 
 def _next_step(evidence: Evidence, chosen: str) -> str:
     if evidence.num_questions < 100:
-        return "Serve it (pericia serve), and add questions: their answers decide what comes next."
+        return said(
+            "Serve it (pericia serve), and add questions: their answers decide what comes next."
+        )
     if evidence.kind(chosen).is_tuned:
-        return "Serve it (pericia serve), and train again when the facts change."
-    return "Serve it: pericia serve."
+        return said("Serve it (pericia serve), and train again when the facts change.")
+    return said("Serve it: pericia serve.")
 
 
 def too_few(evidence: Evidence, chosen: str, reasons: tuple[str, ...]) -> Recommendation:
     needed = questions_needed(max(evidence.smallest_gain, 0.1), max(1, len(evidence.pairs)))
     families = evidence.num_families
-    why = (
-        f"they come from {families} sources and {FEWEST_FAMILIES} is the least for any verdict"
-        if families < FEWEST_FAMILIES
-        else f"they show differences above {points(evidence.detectable)} only"
-    )
+    if families < FEWEST_FAMILIES:
+        why = said(
+            "they come from %(n)s sources and %(least)s is the least for any verdict",
+            n=Figure(families),
+            least=Figure(FEWEST_FAMILIES),
+        )
+    else:
+        why = said(
+            "they show differences above %(points)s only", points=points(evidence.detectable)
+        )
     return Recommendation(
         arm=TOO_FEW,
         rule="tie",
-        sentence=f"These {evidence.num_questions} questions are not enough to tell: {why}. Until then use {name_of(chosen)}.",
-        reasons=reasons,
-        confidence="none: no arm was shown to be better",
-        would_change=(
-            f"About {needed} questions from separate documents show a difference of ten points.",
+        sentence=said(
+            "These %(n)s questions are not enough to tell: %(why)s. Until then use %(arm)s.",
+            n=Figure(evidence.num_questions),
+            why=why,
+            arm=name_of(chosen),
         ),
-        next_step="Add questions with reference answers, and run again: only what is new is asked.",
+        reasons=reasons,
+        confidence=said("none: no arm was shown to be better"),
+        would_change=(
+            said(
+                "About %(n)s questions from separate documents show a difference of ten points.",
+                n=Figure(needed),
+            ),
+        ),
+        next_step=said(
+            "Add questions with reference answers, and run again: only what is new is asked."
+        ),
     )
 
 
@@ -141,11 +185,13 @@ def no_arm(evidence: Evidence, reasons: tuple[str, ...], fault: str) -> Recommen
     return Recommendation(
         arm=NOT_GOOD,
         rule="cost",
-        sentence=f"No arm is good enough: {fault}.",
+        sentence=said("No arm is good enough: %(fault)s.", fault=fault),
         reasons=reasons,
-        confidence=f"measured on {evidence.num_questions} questions",
-        would_change=("A stronger base model, or documents that hold the answers.",),
-        next_step="Look at the answers in the report, then try another base model (key 'model').",
+        confidence=said("measured on %(n)s questions", n=Figure(evidence.num_questions)),
+        would_change=(said("A stronger base model, or documents that hold the answers."),),
+        next_step=said(
+            "Look at the answers in the report, then try another base model (key 'model')."
+        ),
     )
 
 
@@ -154,10 +200,13 @@ def mend_data(evidence: Evidence, chosen: str, reasons: tuple[str, ...]) -> Reco
     return Recommendation(
         arm=MEND_DATA,
         rule="R3",
-        sentence=f"Mend the data first: {100 * share:.0f} % of the examples contradict another one. "
-        f"Until then use {name_of(chosen if not evidence.kind(chosen).is_tuned else 'prompt')}.",
+        sentence=said(
+            "Mend the data first: %(n)s %% of the examples contradict another one. Until then use %(arm)s.",
+            n=Figure(100 * share),
+            arm=name_of(chosen if not evidence.kind(chosen).is_tuned else "prompt"),
+        ),
         reasons=reasons,
-        confidence="the contradictions are counted, not estimated",
-        would_change=("Examples without contradictions.",),
-        next_step="Run: pericia check, mend the lines it names, and run again.",
+        confidence=said("the contradictions are counted, not estimated"),
+        would_change=(said("Examples without contradictions."),),
+        next_step=said("Run: pericia check, mend the lines it names, and run again."),
     )

@@ -32,11 +32,13 @@ from pericia.server import (
     keys,
     project,
     responses,
+    set_up,
     vector_stores,
     vllm,
     wire,
     workbench_examples,
     workbench_jobs,
+    workbench_questions,
     workbench_runs,
     workbench_serve,
     workbench_train,
@@ -46,8 +48,9 @@ from pericia.server.attachments import Attachments
 from pericia.server.envelope import Envelope, RequestLog
 from pericia.server.experts import Experts
 from pericia.server.gate import Gate
-from pericia.server.house import House
+from pericia.server.house import House, Renew
 from pericia.server.metrics import CONTENT_TYPE_LATEST, Meter
+from pericia.server.renewal import Renewal
 from pericia.server.rooms import Industry
 from pericia.server.served import ArmRoom
 from pericia.server.tasks import Tasks
@@ -60,8 +63,15 @@ from pericia.workspace import Workspace
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _MOUNTS = ("/v1", "/openai/v1", "/openai")
 _PARTS = (chat, embeddings, files, fine_tuning, model_routes, responses, vector_stores)
-_WORKBENCH = (workbench_examples, workbench_jobs, workbench_runs, workbench_serve, workbench_train)
-_API_PARTS = (documents, events, project, *_WORKBENCH)
+_WORKBENCH = (
+    workbench_examples,
+    workbench_jobs,
+    workbench_questions,
+    workbench_runs,
+    workbench_serve,
+    workbench_train,
+)
+_API_PARTS = (documents, events, keys, project, set_up, *_WORKBENCH)
 _OPEN_PATHS = ("/healthz",)
 
 
@@ -74,18 +84,26 @@ def create_app(
     load_embedder: Callable[[str], Embedder] = embedders.load,
     room: ArmRoom | None = None,
     work: Callable[[Ledger], object] = start_worker,
+    renew: Renew | None = None,
 ) -> FastAPI:
-    """Return the app. `key` None means what PERICIA_API_KEY says; "" turns keys off."""
+    """Return the app. `key` None means what PERICIA_API_KEY says; "" turns keys off.
+
+    `renew` serves by settings that are written meanwhile; without it they hold from the next start on.
+    """
     ledger = Ledger(workspace.state / "server", os.environ.get(DATABASE_VARIABLE, ""))
     room = room or Industry(config, workspace)
     load_model = load_model or partial(models.load, upstream=config.serve.upstream)
     embedder = cache(lambda: load_embedder(config.embedder))
     turns = Turns(config.serve.max_waiting, config.serve.together)
     meter = Meter(ledger, lambda: turns.num_waiting)
+    key = os.environ.get("PERICIA_API_KEY", "") if key is None else key
+    gate = Gate(ledger, key, config.serve.requests_per_minute)
     house = House(
         config=config,
         workspace=workspace,
         ledger=ledger,
+        gate=gate,
+        renew=renew or _at_next_start,
         room=room,
         experts=Experts(config, ledger, load_model, room, meter.answer),
         turns=turns,
@@ -130,13 +148,14 @@ def create_app(
         app.include_router(part.routes(house))
     for part in _API_PARTS:
         app.include_router(part.routes(house))
-    key = os.environ.get("PERICIA_API_KEY", "") if key is None else key
-    gate = Gate(ledger, key, config.serve.requests_per_minute)
-    app.include_router(keys.routes(house, gate))
     add_pages(app, house, key)
     app.add_middleware(Envelope, gate=gate, meter=meter, log=log, open_paths=_OPEN_PATHS)
     app.add_middleware(Door, key=key)
     return app
+
+
+async def _at_next_start(_: Config) -> None:
+    """Serve on by the settings that there were."""
 
 
 def serve(config: Config, workspace: Workspace, port: int, host: str = "127.0.0.1") -> None:
@@ -150,7 +169,11 @@ def serve(config: Config, workspace: Workspace, port: int, host: str = "127.0.0.
             f"'{host}' can be reached from other computers, and no key is set.",
             hint="Set PERICIA_API_KEY, or serve on 127.0.0.1.",
         )
-    app = create_app(workspace, config)
+
+    def build(settings: Config, renew: Renew) -> FastAPI:
+        return create_app(workspace, settings, renew=renew)
+
+    app = Renewal(build, config)
     uvicorn.run(
         app,
         host=host,

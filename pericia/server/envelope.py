@@ -28,9 +28,10 @@ _GONE = 499  # nginx's word for a caller who left before the answer
 
 
 class RequestLog:
-    """`requests.log`, kept small."""
+    """`requests.log`, kept small. What ends after the app was closed, or replaced by another, is still written."""
 
     def __init__(self, path: Path) -> None:
+        self._is_closed = False
         self._handler = RotatingFileHandler(
             path, maxBytes=_LOG_BYTES, backupCount=_LOGS_KEPT, encoding="utf-8", delay=True
         )
@@ -40,9 +41,12 @@ class RequestLog:
         line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **values})
         record = logging.LogRecord("pericia.requests", logging.INFO, "", 0, line, None, None)
         self._handler.handle(record)
+        if self._is_closed:
+            self._handler.close()
 
     def close(self) -> None:
         """Close the file."""
+        self._is_closed = True
         self._handler.close()
 
 

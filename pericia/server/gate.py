@@ -91,6 +91,11 @@ class Gate:
         self._count(caller)
         return caller
 
+    @property
+    def is_on(self) -> bool:
+        """Whether a key is asked for."""
+        return bool(self._key)
+
     def forget(self) -> None:
         """Read the keys again at the next request."""
         self._keys = (0.0, [])

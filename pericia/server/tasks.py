@@ -22,6 +22,7 @@ from sqlalchemy import event as sql_event
 from pericia.config import Config
 from pericia.errors import ConflictError, NotFoundError
 from pericia.jobs import new_id, set_up_sqlite
+from pericia.said import said
 from pericia.workspace import Workspace
 
 try:
@@ -133,8 +134,8 @@ class Tasks:
         """
         if (other := self.running(kind)) is not None:
             raise ConflictError(
-                f"The task '{other.id}' ({kind}) is still at work.",
-                hint="Wait until it has ended, or stop it.",
+                said("Work of this kind is not finished yet (%(task)s).", task=other.id),
+                hint=said("Wait until it has ended, or stop it."),
             )
         id_ = new_id("task-")
         values = {"id": id_, "kind": kind, "created_at": time.time(), "params": dict(params)}
@@ -154,7 +155,10 @@ class Tasks:
         if task.status not in ("stopped", "interrupted"):
             raise ConflictError(f"The task '{id_}' is {task.status}.", hint="Start a new one.")
         if (other := self.running(task.kind)) is not None:
-            raise ConflictError(f"The task '{other.id}' is at work.", hint="Wait for its end.")
+            raise ConflictError(
+                said("Work of this kind is not finished yet (%(task)s).", task=other.id),
+                hint=said("Wait until it has ended, or stop it."),
+            )
         self.tell(id_, "resumed")
         self._run(id_)
         return self.get(id_)

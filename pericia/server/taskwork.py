@@ -23,6 +23,7 @@ from pericia.evaluate.collect import collect_questions, held_out_chats
 from pericia.examples import read_examples
 from pericia.index import open_store
 from pericia.jobs import Job, Ledger
+from pericia.said import said
 from pericia.server.names import tuned_models
 from pericia.server.rehearsal import preflight
 from pericia.server.shelf import read_all
@@ -80,7 +81,7 @@ def draft(
     store = open_store(workspace.index, config.store, embedders.load(config.embedder))
     chunks = store.chunks()
     if not chunks:
-        raise ConfigError("No documents are indexed yet.", hint="Add documents first.")
+        raise ConfigError(said("No documents are indexed yet."), hint=said("Add documents first."))
     questions = collect_questions(config, workspace, ()) if config.questions else ()
     examples = read_examples(workspace.resolve(config.examples))[0] if config.examples else ()
     known = [question.text for question in questions] + [example.question for example in examples]

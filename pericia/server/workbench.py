@@ -1,15 +1,24 @@
 """What the screens Examples to Playground have in common: the config as it works now, and tasks as JSON."""
 
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from starlette.datastructures import UploadFile
+
 from pericia.config import Config
-from pericia.errors import PericiaError
+from pericia.errors import InputError, PericiaError
 from pericia.evaluate.collect import collect_questions
+from pericia.said import said
 from pericia.server.house import House
 from pericia.server.tasks import Task
 from pericia.types import Question
 
+MAX_UPLOAD_BYTES = 64 << 20
 EXAMPLES, QUESTIONS = "examples.jsonl", "questions.jsonl"
 
 
@@ -33,3 +42,26 @@ def held_out(house: House) -> tuple[tuple[Question, ...], str]:
 def task_json(task: Task | None) -> dict[str, Any] | None:
     """Return a task as the API shows it."""
     return None if task is None else asdict(task)
+
+
+@contextmanager
+def kept_upload(file: UploadFile) -> Iterator[Path]:
+    """Yield the upload as a file with its own ending, which says how it is read."""
+    suffix = Path(file.filename or "").suffix.lower()
+    descriptor, name = tempfile.mkstemp(prefix="pericia-upload-", suffix=suffix)
+    try:
+        with os.fdopen(descriptor, "wb") as target:
+            size = 0
+            while block := file.file.read(1 << 20):
+                size += len(block)
+                if size > MAX_UPLOAD_BYTES:
+                    text = said(
+                        "'%(name)s' is larger than %(n)s MiB.",
+                        name=file.filename,
+                        n=MAX_UPLOAD_BYTES >> 20,
+                    )
+                    raise InputError(text, hint=said("Split it."), param="file")
+                target.write(block)
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)

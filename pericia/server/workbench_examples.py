@@ -1,9 +1,6 @@
 """/api/examples and /api/drafts: the examples row by row, with what is wrong with them, edited, imported, drafted."""
 
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,13 +17,13 @@ from pericia.errors import InputError, NotFoundError
 from pericia.evaluate.stats import detectable_in_words
 from pericia.examples import read_examples
 from pericia.recast import Columns
+from pericia.said import said
 from pericia.server.house import House
 from pericia.server.tasks import Task
-from pericia.server.workbench import EXAMPLES, held_out, working
+from pericia.server.workbench import EXAMPLES, held_out, kept_upload, working
 from pericia.suggest import DRAFTS, Draft, decide, read_drafts
 
 NUM_PAIRS = 10  # of the five arms
-MAX_UPLOAD_BYTES = 64 << 20
 _COLUMNS = ("question", "answer", "source", "system")
 
 
@@ -185,7 +182,7 @@ async def imported(house: House, request: Request) -> tuple[BroughtIn, list[str]
     async with request.form(max_files=1, max_fields=20) as form:
         file = form.get("file")
         if not isinstance(file, UploadFile) or not file.filename:
-            raise InputError("No file was chosen.", hint="Choose one.", param="file")
+            raise InputError(said("No file was chosen."), hint=said("Choose one."), param="file")
         named = {key: str(form.get(f"column_{key}") or "") for key in _COLUMNS}
         columns = Columns(**named) if any(named.values()) else None
         options = {
@@ -194,7 +191,7 @@ async def imported(house: House, request: Request) -> tuple[BroughtIn, list[str]
         path, versions = places(house)
 
         def work() -> tuple[BroughtIn, list[str]]:
-            with _kept(file) as upload:
+            with kept_upload(file) as upload:
                 names = list(curate.columns_of(upload))
                 try:
                     done = curate.bring_in(upload, path, versions, columns=columns, **options)
@@ -227,22 +224,3 @@ def judged(house: House, id_: str, judgement: Judgement) -> Draft:
         return replace(draft, question=question, answer=answer, state=judgement.decision)
 
     return decide(house.workspace.state / DRAFTS, id_, change)
-
-
-@contextmanager
-def _kept(file: UploadFile) -> Iterator[Path]:
-    """Yield the upload as a file with its own ending, which says how it is read."""
-    suffix = Path(file.filename or "").suffix.lower()
-    descriptor, name = tempfile.mkstemp(prefix="pericia-upload-", suffix=suffix)
-    try:
-        with os.fdopen(descriptor, "wb") as target:
-            size = 0
-            while block := file.file.read(1 << 20):
-                size += len(block)
-                if size > MAX_UPLOAD_BYTES:
-                    text = f"'{file.filename}' is larger than {MAX_UPLOAD_BYTES >> 20} MiB."
-                    raise InputError(text, hint="Split it.", param="file")
-                target.write(block)
-        yield Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)

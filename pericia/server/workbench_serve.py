@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pericia import exporters, registry
 from pericia.errors import ConflictError, InputError, NotFoundError
 from pericia.jobs import Deployment
+from pericia.said import said
 from pericia.server.house import House
 from pericia.server.names import tuned_models
 from pericia.server.tasks import Task
@@ -90,7 +91,7 @@ def begin_export(house: House, body: ExportRequest) -> Task:
         hint = f"Available: {', '.join(sorted(exporters.CHAINS))}."
         raise InputError(f"There is no format '{body.format}'.", hint=hint, param="format")
     if body.adapter not in {one["id"] for one in adapters(house)}:
-        text = f"There is no adapter '{body.adapter}'."
+        text = said("There is no adapter '%(name)s'.", name=body.adapter)
         raise NotFoundError(text, hint="See: GET /api/adapters", param="adapter")
     params = {"adapter": body.adapter, "format": body.format}
     return house.tasks.start("export", house.workspace, working(house), params)
@@ -122,10 +123,15 @@ def deployed(house: House, body: NewDeployment) -> Deployment:
     """
     name = body.name.strip()
     if not name or not all(c.isalnum() or c in "._-" for c in name) or len(name) > 64:
-        text = f"'{body.name}' is no name for a deployment."
-        raise InputError(text, hint="Use up to 64 letters, digits, '.', '_' and '-'.", param="name")
+        text = said("'%(name)s' is no name for a deployment.", name=body.name)
+        hint = said("Use up to 64 letters, digits, '.', '_' and '-'.")
+        raise InputError(text, hint=hint, param="name")
     if any(one.id == name for one in deployments(house)):
-        raise ConflictError(f"'{name}' exists already.", hint="Choose another.", param="name")
+        raise ConflictError(
+            said("'%(name)s' exists already.", name=name),
+            hint=said("Choose another."),
+            param="name",
+        )
     house.experts.find(body.model)
     made: Deployment = house.ledger.add(Deployment, name, model=body.model, sku={}, asked={})
     return made

@@ -20,6 +20,7 @@ from pericia.errors import InputError
 from pericia.examples import auto_epochs
 from pericia.foresee import METHODS
 from pericia.machine import look_at_machine
+from pericia.said import said
 from pericia.server.house import House
 from pericia.server.tasks import Task
 from pericia.server.workbench import working
@@ -252,7 +253,7 @@ async def translated(request: Request) -> Translation:
     async with request.form(max_files=1) as form:
         file = form.get("file")
         if not isinstance(file, UploadFile) or not file.filename:
-            raise InputError("No file was chosen.", hint="Choose one.", param="file")
+            raise InputError(said("No file was chosen."), hint=said("Choose one."), param="file")
         data = await file.read()
         filename = file.filename
 

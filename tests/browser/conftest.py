@@ -25,7 +25,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request  # noqa: 
 OSTERMILL = Path(__file__).parents[2] / "examples" / "ostermill"
 SOME = ("parts/price-list.xlsx", "parts/seals.md", "handbook/px-40.pdf", "service/intervals.csv")
 AXE = Path(__file__).parent / "vendor" / "axe-core-4.14.1.min.js"
-PATIENCE_MS = 240_000  # a busy machine is slow, and that is no fault of the page
+PATIENCE_MS = 600_000  # a busy machine is slow, and that is no fault of the page
 PATIENCE_S = PATIENCE_MS / 1000
 
 

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import httpx
+import openai
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -146,30 +147,61 @@ def test_two_models_answer_side_by_side(firm: Served, visitor: Visitor) -> None:
 
 
 @pytest.fixture
-def company(serve: Serve) -> Served:
-    """Four documents of the example company, twenty of its examples and twelve of its questions."""
-    served = serve(
-        "name: ostermill\ndocuments: [documents]\nquestions: questions.jsonl\n"
-        "examples: examples.jsonl\nmodel: pericia-nano\nuse: {goal: answer the desk}\n"
-        "retrieval: {top_k: 3, legs: lexical}\n"
-        "train: {epochs: 4, learning_rate: 0.002, rank: 4}\n"
-        "evaluate: {arms: [prompt, rag, fine_tuned], max_new_tokens: 16}\n"
-    )
+def sent(tmp_path: Path) -> Path:
+    """A folder with what a person has at hand: four documents, forty examples and twelve questions."""
+    made = tmp_path / "at hand"
     for name in SOME:
-        target = served.root / "documents" / name
+        target = made / "documents" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(OSTERMILL / "documents" / name, target)
     examples = (OSTERMILL / "examples.jsonl").read_text(encoding="utf-8").splitlines()[:40]
-    (served.root / "examples.jsonl").write_text("\n".join(examples) + "\n", encoding="utf-8")
-    questions = map(
-        json.loads, (OSTERMILL / "questions.jsonl").read_text(encoding="utf-8").splitlines()
-    )
+    (made / "examples.jsonl").write_text("\n".join(examples) + "\n", encoding="utf-8")
+    text = (OSTERMILL / "questions.jsonl").read_text(encoding="utf-8")
+    questions = [json.loads(line) for line in text.splitlines()]
     stems = [Path(name).name for name in SOME]
     known = [q for q in questions if all(Path(s).name in stems for s in q["sources"])]
     chosen = [q for q in known if q["answers"]][:9] + [q for q in known if not q["answers"]][:3]
-    text = "".join(json.dumps(q, ensure_ascii=False) + "\n" for q in chosen)
-    (served.root / "questions.jsonl").write_text(text, encoding="utf-8")
-    return served
+    lines = "".join(json.dumps(q, ensure_ascii=False) + "\n" for q in chosen)
+    (made / "questions.jsonl").write_text(lines, encoding="utf-8")
+    return made
+
+
+def set_up(page: Page) -> None:
+    page.get_by_role("link", name="Set up this project").click()
+    page.get_by_label("Name", exact=True).fill("ostermill")
+    page.get_by_label("Base model").fill("pericia-nano")
+    page.get_by_label("What should get better?").fill("answer the desk")
+    page.get_by_role("button", name="Write the settings and go on").click()
+    expect(page.get_by_text("Nothing here yet")).to_be_visible()
+
+
+def add_documents(page: Page, folder: Path) -> None:
+    page.locator("#folder").set_input_files(folder)
+    expect(page.get_by_test_id("file")).to_have_count(len(SOME))
+    region = page.locator("#files-region")
+    expect(region).to_have_attribute("data-state", "done", timeout=LONG_MS)
+
+
+def ask_with_sources(page: Page) -> None:
+    page.get_by_role("link", name="Ask a question").click()
+    page.get_by_label("Your question").fill("What is the price of Valve V-8?")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    expect(page.locator(".exchange")).to_have_attribute("data-state", "done", timeout=LONG_MS)
+    expect(page.locator(".source-line").first).to_contain_text("price-list.xlsx")
+
+
+def add_examples(page: Page, file: Path) -> None:
+    page.goto(page.url.partition("/ask")[0] + "/examples")
+    page.get_by_label("File of examples").set_input_files(file)
+    page.locator("#upload").get_by_role("button", name="Upload").click()
+    expect(page.get_by_text("40 examples").first).to_be_visible()
+
+
+def add_questions(page: Page, file: Path) -> None:
+    page.goto(page.url.partition("/examples")[0] + "/compare")
+    page.get_by_label("File of questions (JSONL)").set_input_files(file)
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_text("12 held-out questions").first).to_be_visible()
 
 
 def num_steps(page: Page, job: str) -> int:
@@ -179,13 +211,23 @@ def num_steps(page: Page, job: str) -> int:
 
 
 @pytest.mark.slow
-def test_from_examples_to_an_answer_of_the_trained_expert(
-    company: Served, visitor: Visitor
+def test_from_an_empty_folder_to_an_answer_of_the_deployed_expert(
+    serve: Serve, sent: Path, visitor: Visitor
 ) -> None:
-    page = visitor.open(f"{company.url}/examples")
+    company = serve("")
+    page = visitor.open(company.url)
+    set_up(page)
+    add_documents(page, sent / "documents")
+    ask_with_sources(page)
+    add_examples(page, sent / "examples.jsonl")
+    add_questions(page, sent / "questions.jsonl")
+
+    page.goto(f"{company.url}/examples")
     expect(page.get_by_text("no leaks").first).to_be_visible()
     page.get_by_role("link", name="Train", exact=True).last.click()
-
+    page.locator("details.knobs summary").click()
+    page.locator("#knob-epochs").fill("4")
+    page.locator("#knob-learning_rate").fill("0.002")
     page.get_by_role("button", name="Start training").click()
     live = page.get_by_test_id("live")
     expect(live).to_be_visible(timeout=LONG_MS)
@@ -207,6 +249,8 @@ def test_from_examples_to_an_answer_of_the_trained_expert(
     assert num_steps(page, job) > 4
 
     page.get_by_role("link", name="Compare it with the other arms").click()
+    for arm in ("few_shot", "rag_fine_tuned"):
+        page.locator(f'input[name="arms"][value="{arm}"]').uncheck()
     page.get_by_role("button", name="Measure").click()
     expect(page.get_by_test_id("progress")).to_be_visible()
     page.goto("about:blank")  # the comparison goes on when its page is closed
@@ -226,5 +270,16 @@ def test_from_examples_to_an_answer_of_the_trained_expert(
     page.get_by_role("button", name="Ask both").click()
     for side in ("left", "right"):
         answer = page.get_by_test_id(f"answer-{side}")
-        expect(answer).to_have_attribute("data-state", "done")
+        expect(answer).to_have_attribute("data-state", "done", timeout=LONG_MS)
         expect(answer.locator(".said")).not_to_be_empty()
+    page.locator("#field-name").fill("service-desk")
+    page.locator("#deploy-model").select_option("ostermill:fine_tuned")
+    page.get_by_role("button", name="Deploy").click()
+    expect(page.get_by_text("Deployed: the name can be called now.")).to_be_visible()
+
+    with openai.OpenAI(base_url=f"{company.url}/v1", api_key="none", timeout=PATIENCE_S) as client:
+        said = client.chat.completions.create(
+            model="service-desk",
+            messages=[{"role": "user", "content": "What is the price of Valve V-8?"}],
+        )
+    assert said.choices[0].message.content

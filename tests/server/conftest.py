@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import uvicorn
-from fastapi import FastAPI
 from openai import AzureOpenAI, OpenAI
+from starlette.types import ASGIApp
 
 from pericia.config import parse_config
 from pericia.server.app import create_app
@@ -46,7 +46,7 @@ class Running:
 
 
 @contextmanager
-def running(app: FastAPI) -> Iterator[str]:
+def running(app: ASGIApp) -> Iterator[str]:
     """Yield the address of an app that is served until the block ends."""
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning")
     server = uvicorn.Server(config)

@@ -27,11 +27,14 @@ SCREENS = (
     "playground",
 )
 SHARED = "frame"
+ADVICE, ERRORS = "advice", "errors"  # what rivers and routes say, marked by `said`
+PACKAGE = HERE.parent
 _METHODS = [("templates/**.html", "jinja2.ext:babel_extract"), ("ui/**.py", "python")]
 _KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "sentence": (2,)}
 _OPTIONS = {"templates/**.html": {"silent": "false", "trimmed": "false"}}
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s|\{(\w+)\}")
-_SMALL = {"source": "documents", "grid": "documents"}  # templates that are parts of a screen
+# Templates that are parts of a screen.
+_SMALL = {"source": "documents", "grid": "documents", "set": "home"}
 Id = str | tuple[str, str]
 
 
@@ -55,6 +58,11 @@ def sentences() -> list[Sentence]:
     for name, _line, said, _comments, _context in walk:
         id_: Id = (said[0], said[1]) if isinstance(said, tuple | list) else said
         found.setdefault(id_, set()).add(_screen(Path(name)))
+    for name, _line, said, _comments, _context in extract_from_dir(
+        PACKAGE, [("**.py", "python")], {}, {"said": None}
+    ):
+        assert isinstance(said, str)
+        found.setdefault(said, set()).add(ADVICE if name.startswith("evaluate") else ERRORS)
     return [
         Sentence(id_, next(iter(screens)) if len(screens) == 1 else SHARED)
         for id_, screens in sorted(found.items(), key=lambda item: str(item[0]))

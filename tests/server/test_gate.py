@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,11 @@ def test_the_log_says_who_and_never_what(
     done = client.chat.completions.create(model="fake-base", messages=ASKED)
     with pytest.raises(openai.AuthenticationError):
         server.openai("sk-wrong").models.list()
-    text = (tmp_path / ".pericia" / "server" / "requests.log").read_text(encoding="utf-8")
+    log = tmp_path / ".pericia" / "server" / "requests.log"
+    deadline = time.monotonic() + 60
+    while '"status": 401' not in (text := log.read_text(encoding="utf-8")):
+        assert time.monotonic() < deadline, text  # a line is written once its answer has been sent
+        time.sleep(0.02)
     lines = [json.loads(line) for line in text.splitlines()]
     asked = next(line for line in lines if line["path"].endswith("/chat/completions"))
     assert (asked["key"], asked["status"], asked["id"]) == (made["id"], 200, done._request_id)

@@ -147,6 +147,24 @@ def ended(server: Served, job_id: str) -> bool:
 
 
 @pytest.mark.slow
+def test_a_cancelled_job_frees_its_worker(tmp_path: Path, tiny_model: Path) -> None:
+    """How long it takes is measured by benchmarks/cancelling.py; here it has to happen."""
+    with served(tmp_path / "parts", tiny_model) as server, server.client as client:
+        job = create(client, lines(12), model="gpt-4o-mini", hyperparameters={"n_epochs": 50}).id
+
+        def has_learnt() -> bool:
+            events = client.fine_tuning.jobs.list_events(job, limit=100).data
+            return any(event.type == "metrics" for event in events)
+
+        wait_for(has_learnt)
+        assert server.workers()
+        assert client.fine_tuning.jobs.cancel(job).status == "cancelled"
+        wait_for(lambda: not server.workers())
+        assert client.fine_tuning.jobs.retrieve(job).status == "cancelled"
+        assert client.models.list().data, "the server answers on"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("num_kills", [2, 20])
 def test_nothing_is_lost_by_kills(num_kills: int, tmp_path: Path, tiny_model: Path) -> None:
     with served(tmp_path / "whole", tiny_model) as server:

@@ -101,7 +101,7 @@ def test_a_failure_says_what_is_wrong_and_a_fault_keeps_its_secret(tasks: Tasks)
 def test_it_is_stopped_and_goes_on(tasks: Tasks) -> None:
     task = start(tasks, 2, then="wait")
     until(tasks, task.id, "number 2")
-    with pytest.raises(ConflictError, match="still at work"):
+    with pytest.raises(ConflictError, match="not finished yet"):
         start(tasks, 1)
     assert tasks.running("other") is None
     with pytest.raises(ConflictError):

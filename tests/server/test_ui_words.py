@@ -1,11 +1,19 @@
 """Every sentence of the page in every language, and numbers and dates as each writes them."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pericia.server.ui import words
+from tests.evaluate.scripted import SCRIPTS, advise
 from tests.server.messages import catalogues, others, placeholders, sentences
+
+
+def numbers(text: str) -> list[str]:
+    """Return the digits of every number, whatever separates their groups and decimals."""
+    return re.findall(r"\d+", re.sub(r"(?<=\d)[.,\s](?=\d)", "", text))
 
 
 @pytest.mark.parametrize("language", [*others()])
@@ -51,6 +59,18 @@ def test_numbers_are_written_as_each_language_does() -> None:
     assert words.duration(7200, "es") == "2 horas"
     assert words.language_name("es", "en") == "Spanish"
     assert words.language_name("xx-nothing", "en") == "xx-nothing"
+
+
+def test_advice_is_said_in_every_language_with_the_same_numbers() -> None:
+    for seed, script in enumerate(SCRIPTS.values()):
+        advice = advise(script, (5,) * 30, seed)
+        texts = (advice.sentence, advice.confidence, advice.next_step, *advice.reasons)
+        for text in (*texts, *advice.would_change):
+            assert words.in_language(text, "en") == text
+            for language in others():
+                said = words.in_language(text, language)
+                assert said != text, f"not said in {language}: {text}"
+                assert numbers(said) == numbers(text)
 
 
 @given(st.text())

@@ -1,6 +1,7 @@
 """The JSON API behind the screens, and their forms: figures are the rivers' own, and faults stand at their fields."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,18 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import openai
 import pytest
 
 from pericia.config import TrainConfig
 from pericia.evaluate.report import report_json
 from pericia.evaluate.run import RunResult, run
+from pericia.server.ui.door import SESSION, session_of
 from pericia.server.workbench_train import knobs, read_settings
 from tests.evaluate.bench import FakeTools, write_firm
 from tests.fakes import FakeTrainer
 from tests.server.conftest import Running, Start
 from tests.server.test_fine_tuning import create, ended, lines
 
-TIMEOUT_S = 60
+TIMEOUT_S = 600  # for a busy machine; an idle one needs seconds
 
 
 def line(question: str, answer: str, source: str) -> str:
@@ -284,3 +287,65 @@ def test_an_export_needs_a_known_format_and_adapter(server: Running) -> None:
     assert call(server, "POST", "/api/exports", json=unknown).json()["error"]["param"] == "format"
     unknown["format"] = "gguf"
     assert call(server, "POST", "/api/exports", json=unknown).json()["error"]["param"] == "adapter"
+
+
+# --- questions and keys -------------------------------------------------------------------------------------
+
+
+def test_questions_are_uploaded_whole_or_not_at_all(server: Running, tmp_path: Path) -> None:
+    good = '{"question": "How hot?", "answers": ["900 °C"]}\n'
+    done = call(server, "POST", "/api/questions", files={"file": ("held out.jsonl", good)})
+    assert (done.status_code, done.json()) == (201, {"num_questions": 1})
+    bad = good + '{"question": "", "answers": "900"}\n{"question": "x"\n'
+    for path in ("/api/questions", "/compare/questions"):
+        refused = call(server, "POST", path, files={"file": ("held out.jsonl", bad)})
+        assert refused.status_code in (400, 422)
+        assert "held out.jsonl, line" in refused.text.replace("&#39;", "'")
+        assert "/tmp" not in refused.text
+    assert (tmp_path / "questions.jsonl").read_text(encoding="utf-8") == good
+    assert call(server, "GET", "/api/questions").text == good
+    nothing = call(server, "POST", "/compare/questions", data={"x": "y"})
+    assert 'id="questions-fault"' in nothing.text
+
+
+def test_the_page_makes_a_key_shows_it_once_and_revokes_it(start: Start) -> None:
+    server = start(key="owner-key")
+    owner = {"cookie": f"{SESSION}={session_of('owner-key')}"}
+    made = call(
+        server,
+        "POST",
+        "/playground/keys",
+        data={"label": "desk", "scopes": ["infer"]},
+        headers=owner,
+    )
+    [key] = re.findall(r"<code>(sk-pericia-[^<]+)</code>", made.text)
+    assert made.headers["cache-control"] == "no-store"
+    assert server.openai(key).models.list().data
+    shown = call(server, "GET", "/playground", headers=owner).text
+    assert key not in shown
+    assert "desk" in shown
+    [row] = call(server, "GET", "/api/keys", headers=owner).json()["data"]
+    revoke = f"/playground/keys/{row['id']}/revoke"
+    assert call(server, "POST", revoke, headers=owner).status_code == 303
+    with pytest.raises(openai.AuthenticationError):
+        server.openai(key).models.list()
+    assert call(server, "POST", revoke, headers=owner).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        ({"label": " ", "scopes": ["infer"]}, 'id="fault-label"'),
+        ({"label": "desk"}, "Choose at least one thing"),
+        ({"label": "desk", "scopes": ["fly"]}, "Choose at least one thing"),
+    ],
+)
+def test_a_key_without_name_or_rights_is_not_made(
+    start: Start, data: dict[str, Any], fault: str
+) -> None:
+    server = start()
+    page = call(server, "POST", "/playground/keys", data=data)
+    assert page.status_code == 422
+    assert fault in page.text
+    assert call(server, "GET", "/api/keys").json()["data"] == []
+    assert "asks for no key" in page.text

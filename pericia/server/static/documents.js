@@ -59,10 +59,10 @@ async function send(files) {
       body.append("path", path);
     }
     try {
-      const answer = await fetch("/api/documents", { method: "POST", body });
+      const answer = await fetch("/documents", { method: "POST", headers: { Accept: "application/json" }, body });
       if (answer.ok) {
-        const { data } = await answer.json();
-        data.filter((one) => !one.taken).forEach((one) => refuse(one.name, `${one.message} ${one.hint}`));
+        const { refused: list } = await answer.json();
+        list.forEach((one) => refuse(one.name, one.why));
       } else {
         const why = await faultOf(answer);
         batch.forEach(({ path }) => refuse(path, why));
@@ -77,12 +77,14 @@ async function send(files) {
   sending.hidden = true;
 }
 
+async function take(input) {
+  const files = [...input.files].map((file) => ({ file, path: file.webkitRelativePath || file.name }));
+  input.value = "";
+  if (files.length) await send(files);
+}
 for (const input of form.querySelectorAll("input[type=file]")) {
-  input.addEventListener("change", async () => {
-    const files = [...input.files].map((file) => ({ file, path: file.webkitRelativePath || file.name }));
-    input.value = "";
-    await send(files);
-  });
+  input.addEventListener("change", () => take(input));
+  take(input); // what was chosen before this script was there
 }
 
 // The whole window takes what is dropped, so that a near miss does not make the browser leave the page.

@@ -1,9 +1,11 @@
 """Screen Compare: the arms with their intervals, their differences, what they cost, and every question behind it."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from starlette.concurrency import run_in_threadpool
 
 from pericia.config import ARM_NAMES
 from pericia.errors import PericiaError
@@ -13,6 +15,7 @@ from pericia.server import workbench_runs as bench
 from pericia.server.ui import frame
 from pericia.server.ui.frame import Frame
 from pericia.server.workbench import held_out, working
+from pericia.server.workbench_questions import brought_in, place
 
 PAGE_QUESTIONS = 40
 
@@ -36,6 +39,7 @@ def routes(made: Frame) -> APIRouter:
             "fault": fault,
             "num_questions": len(questions),
             "missing": missing,
+            "has_questions": place(house).is_file(),
             "task": task,
             "partial": runs[0] if runs and not runs[0]["is_complete"] else None,
             "runs": runs,
@@ -80,15 +84,24 @@ def routes(made: Frame) -> APIRouter:
                 return show(request, status=422, form=frame.Form({}, {"arms": text}))
             bench.begin(house, tuple(arms))
         except PericiaError as error:
-            return show(request, status=422, form=frame.Form.refused({"arms": ""}, error))
+            return show(request, status=422, form=made.refused(request, {"arms": ""}, error))
         return RedirectResponse("/compare", 303)
+
+    @router.post("/questions")
+    async def bring_in(request: Request) -> Response:
+        try:
+            await brought_in(house, request)
+        except PericiaError as error:
+            form = made.refused(request, {"file": ""}, error)
+            return await run_in_threadpool(partial(show, request, status=422, questions_form=form))
+        return RedirectResponse("/compare#again", 303)
 
     @router.post("/resume")
     def resume(request: Request, task: Annotated[str, Form()]) -> Response:
         try:
             house.tasks.resume(task)
         except PericiaError as error:
-            return show(request, status=422, form=frame.Form.refused({}, error))
+            return show(request, status=422, form=made.refused(request, {}, error))
         return RedirectResponse("/compare", 303)
 
     return router

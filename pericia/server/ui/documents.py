@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, File, Request, UploadFile
 from fastapi import Form as Field
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from pericia.answer import question_language
 from pericia.documents import READERS
@@ -13,6 +13,7 @@ from pericia.errors import PericiaError
 from pericia.retrieve import retrieve
 from pericia.server import documents, shelf, viewer
 from pericia.server.ui.frame import Form, Frame
+from pericia.server.ui.words import in_language
 from pericia.types import Place
 
 _PAGES = 20  # of a document at once
@@ -47,10 +48,25 @@ def routes(frame: Frame) -> APIRouter:
         return frame.part(request, "documents_list.html", **listing(request))
 
     @router.post("/documents")
-    def upload(request: Request, file: Annotated[list[UploadFile], File()]) -> Response:
-        refused = [one for one in documents.store(house, file, []) if not one["taken"]]
+    def upload(
+        request: Request,
+        file: Annotated[list[UploadFile], File()],
+        path: Annotated[list[str] | None, Field()] = None,
+    ) -> Response:
+        told = documents.store(house, file, path or [])
+        language = frame.language(request)
+        refused = [
+            {
+                "name": one["name"],
+                "why": " ".join(in_language(one[part], language) for part in ("message", "hint")),
+            }
+            for one in told
+            if not one["taken"]
+        ]
+        if "application/json" in request.headers.get("accept", ""):
+            return JSONResponse({"refused": refused})
         if refused:
-            lines = [f"{one['message']} {one['hint']}" for one in refused]
+            lines = [one["why"] for one in refused]
             form = Form({}, {"file": "\n".join(lines)})
             context = listing(request, removed="", form=form)
             return frame.page(request, "documents.html", status=422, **context)
@@ -82,7 +98,7 @@ def routes(frame: Frame) -> APIRouter:
                     groups=library.groups,
                 )
             except PericiaError as error:
-                form = Form(values, {"q": f"{error.message} {error.hint}"})
+                form = Form(values, {"q": frame.words_of(request, error)})
         elif "q" in request.query_params:
             form = Form(values, {"q": frame.sentence(request, "Type a question first.")})
         context: dict[str, Any] = {
@@ -106,7 +122,7 @@ def routes(frame: Frame) -> APIRouter:
         try:
             read = viewer.document_of(house, one)
         except PericiaError as error:
-            context |= {"fault": f"{error.message} {error.hint}", "document": None}
+            context |= {"fault": frame.words_of(request, error), "document": None}
             return frame.page(request, "documents_one.html", **context)
         every = viewer.pages(read)
         pages = [page for page in every if page.lines]

@@ -67,7 +67,7 @@ def routes(made: Frame) -> APIRouter:
         try:
             done, columns = await bench.imported(house, request)
         except PericiaError as error:
-            form = frame.Form.refused({"file": ""}, error)
+            form = made.refused(request, {"file": ""}, error)
             return show(request, status=422, import_form=form)
         if done.num_added and not done.findings:
             return back(said="imported")
@@ -78,7 +78,7 @@ def routes(made: Frame) -> APIRouter:
         try:
             bench.start_drafting(house, 60)
         except PericiaError as error:
-            return show(request, status=422, form=frame.Form.refused({}, error))
+            return show(request, status=422, form=made.refused(request, {}, error))
         return back()
 
     @router.post("/drafts/{id_}")
@@ -98,7 +98,7 @@ def routes(made: Frame) -> APIRouter:
         try:
             bench.judged(house, id_, judgement)
         except PericiaError as error:
-            return show(request, status=422, form=frame.Form.refused(values, error))
+            return show(request, status=422, form=made.refused(request, values, error))
         return back()
 
     @router.post("/add")
@@ -109,7 +109,7 @@ def routes(made: Frame) -> APIRouter:
         try:
             curate.add(*bench.places(house), None, question, answer, source)
         except PericiaError as error:
-            return show(request, status=422, add_form=frame.Form.refused(values, error))
+            return show(request, status=422, add_form=made.refused(request, values, error))
         return back(said="added")
 
     @router.post("/undo")
@@ -117,7 +117,7 @@ def routes(made: Frame) -> APIRouter:
         try:
             curate.undo(*bench.places(house))
         except PericiaError as error:
-            return show(request, status=422, form=frame.Form.refused({}, error))
+            return show(request, status=422, form=made.refused(request, {}, error))
         return back(said="undone")
 
     @router.post("/{line}")
@@ -142,7 +142,7 @@ def routes(made: Frame) -> APIRouter:
             bench.change_row(house, line, row)
         except PericiaError as error:
             values = {"question": question, "answer": answer, "source": source}
-            form = frame.Form.refused(values, error)
+            form = made.refused(request, values, error)
             return show(request, status=422, row_form=form, edit=line)
         return back(said="saved", **kept)
 

@@ -29,12 +29,6 @@ class Form:
     values: Mapping[str, str] = field(default_factory=dict)
     faults: Mapping[str, str] = field(default_factory=dict)
 
-    @classmethod
-    def refused(cls, values: Mapping[str, str], error: PericiaError) -> "Form":
-        """Return the form after an error; its message stands at the field that the error names, if the form has it."""
-        name = error.param if error.param in values else ""
-        return cls(values, {name or "": f"{error.message} {error.hint}".strip()})
-
 
 class Frame:
     """Renders pages. `house` is what the screens get their facts from, by the functions behind the JSON API."""
@@ -51,6 +45,17 @@ class Frame:
         """Return a sentence of ours in the reader's language, with `%(name)s` filled in."""
         said: str = words.translations(self.language(request)).gettext(text)
         return said % values if values else said
+
+    def refused(self, request: Request, values: Mapping[str, str], error: PericiaError) -> Form:
+        """Return a form after an error; its message stands at the field that the error names, if the form has it."""
+        name = error.param if error.param in values else ""
+        return Form(values, {name or "": self.words_of(request, error)})
+
+    def words_of(self, request: Request, error: PericiaError) -> str:
+        """Return what an error says and what to do about it, in the reader's language where we have it."""
+        language = self.language(request)
+        said = (words.in_language(text, language) for text in (error.message, error.hint))
+        return " ".join(said).strip()
 
     def page(
         self, request: Request, template: str, *, status: int = 200, **context: Any
@@ -77,7 +82,9 @@ class Frame:
             "form": Form(),
         }
         text = environment(language).get_template(template).render({**shared, **context})
-        return HTMLResponse(text, status)
+        # What a form is answered with has no address of its own: nobody can come back to it, and no cache keeps it.
+        headers = {"HX-Push-Url": "false", "Cache-Control": "no-store"}
+        return HTMLResponse(text, status, headers if request.method == "POST" else None)
 
 
 def tray(house: House) -> list[dict[str, Any]]:
@@ -127,6 +134,7 @@ def environment(language: str) -> Environment:
     made.globals["asset"] = asset
     for name in ("number", "percent", "size", "moment", "ago", "duration", "language_name"):
         made.filters[name] = partial(_in_language, getattr(words, name), language)
+    made.filters["said"] = lambda text: words.in_language(text, language)
     return made
 
 

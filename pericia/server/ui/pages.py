@@ -21,12 +21,13 @@ from pericia.server.ui import (
     home,
     playground,
     recommendation,
+    set_up,
     train,
     words,
 )
 from pericia.server.ui.door import SESSION, is_page, session_of
 
-SCREENS = (home, documents, ask, examples, train, compare, recommendation, playground)
+SCREENS = (home, set_up, documents, ask, examples, train, compare, recommendation, playground)
 _YEAR_S = 365 * 24 * 3600
 
 
@@ -127,7 +128,9 @@ def _speak_of_errors(app: FastAPI, made: frame.Frame) -> None:
                 request, "The server met a fault of its own; its log has the details."
             )
             if isinstance(error, PericiaError):
-                message, hint = error.message, error.hint
+                language = made.language(request)
+                message = words.in_language(error.message, language)
+                hint = words.in_language(error.hint, language)
             elif isinstance(error, HTTPException) and error.status_code == 404:
                 message = made.sentence(request, "There is no such page here.")
             elif isinstance(error, HTTPException | RequestValidationError):

@@ -7,7 +7,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from pericia import exporters
 from pericia.errors import PericiaError
+from pericia.server import keys
 from pericia.server import workbench_serve as bench
+from pericia.server.gate import SCOPES
 from pericia.server.ui import frame
 from pericia.server.ui.frame import Frame
 
@@ -37,7 +39,10 @@ def routes(made: Frame) -> APIRouter:
             "exports": bench.exports(house),
             "formats": sorted(exporters.CHAINS),
             "exporting": house.tasks.newest("export"),
-            "keyed": bool(request.headers.get("authorization")),
+            "keyed": house.gate.is_on,
+            "keys": keys.listed(house),
+            "scopes": SCOPES,
+            "new_key": "",
             "address": str(request.base_url),
             "said": asked.get("said", ""),
         }
@@ -55,7 +60,7 @@ def routes(made: Frame) -> APIRouter:
             bench.deployed(house, bench.NewDeployment(name=name, model=model))
         except PericiaError as error:
             values = {"name": name, "model": model}
-            return show(request, status=422, deploy_form=frame.Form.refused(values, error))
+            return show(request, status=422, deploy_form=made.refused(request, values, error))
         return RedirectResponse("/playground?said=deployed#deployments", 303)
 
     @router.post("/deployments/remove")
@@ -63,13 +68,39 @@ def routes(made: Frame) -> APIRouter:
         bench.undeployed(house, name)
         return RedirectResponse("/playground#deployments", 303)
 
+    @router.post("/keys")
+    def make_key(
+        request: Request, label: Text = "", scopes: Annotated[list[str] | None, Form()] = None
+    ) -> Response:
+        faults, chosen = {}, [scope for scope in SCOPES if scope in (scopes or ())]
+        if not label.strip() or len(label) > keys.LABEL_LENGTH:
+            text = "Say in up to %(n)s letters who or what uses it."
+            faults["label"] = made.sentence(request, text, n=keys.LABEL_LENGTH)
+        if not chosen:
+            faults["scopes"] = made.sentence(request, "Choose at least one thing that it may do.")
+        form = frame.Form({"label": label, "scopes": ",".join(chosen)}, faults)
+        if faults:
+            return show(request, status=422, key_form=form)
+        _, text = keys.made(house, label, chosen)
+        return show(
+            request, new_key=text
+        )  # no redirect: an address that shows a key could be opened twice
+
+    @router.post("/keys/{key_id}/revoke")
+    def revoke(request: Request, key_id: str) -> Response:
+        try:
+            keys.revoked(house, key_id)
+        except PericiaError as error:
+            return show(request, status=422, form=made.refused(request, {}, error))
+        return RedirectResponse("/playground?said=revoked#keys", 303)
+
     @router.post("/exports")
     def export(request: Request, adapter: Text = "", format: Text = "") -> Response:  # noqa: A002
         try:
             bench.begin_export(house, bench.ExportRequest(adapter=adapter or "–", format=format))
         except PericiaError as error:
             values = {"adapter": adapter, "format": format}
-            return show(request, status=422, export_form=frame.Form.refused(values, error))
+            return show(request, status=422, export_form=made.refused(request, values, error))
         return RedirectResponse("/playground#exports", 303)
 
     return router

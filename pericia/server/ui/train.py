@@ -111,7 +111,7 @@ def routes(made: Frame) -> APIRouter:
                 bench.begin(house, body)
                 return RedirectResponse("/train#check", 303)
             except PericiaError as error:
-                form = frame.Form.refused(values, error)
+                form = made.refused(request, values, error)
                 return show(request, status=422, form=form, values=values)
         return show(request, status=422, form=frame.Form(values, faults), values=values)
 
@@ -120,7 +120,7 @@ def routes(made: Frame) -> APIRouter:
         try:
             translation = bench.translation_json(await bench.translated(request))
         except PericiaError as error:
-            form = frame.Form.refused({"file": ""}, error)
+            form = made.refused(request, {"file": ""}, error)
             return await run_in_threadpool(partial(show, request, status=422, auto_form=form))
         values = {**translation["settings"], "preset": "balanced"}
         form = frame.Form(values, {})
@@ -132,7 +132,7 @@ def routes(made: Frame) -> APIRouter:
         try:
             fine_tuning.steer(house, job_id, act)
         except PericiaError as error:
-            return show(request, status=422, form=frame.Form.refused({}, error))
+            return show(request, status=422, form=made.refused(request, {}, error))
         return RedirectResponse(f"/train?job={job_id}", 303)
 
     return router

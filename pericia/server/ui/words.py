@@ -17,6 +17,8 @@ from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, format_percent
 from babel.support import NullTranslations, Translations
 
+from pericia.said import Figure, Said, filled
+
 LANGUAGES: Mapping[str, str] = {
     "en": "English",
     "es": "Español",
@@ -67,6 +69,24 @@ def read_catalogue(language: str) -> Catalog:
                 if message.id and not message.fuzzy:
                     merged.add(message.id, message.string)
     return merged
+
+
+def in_language(text: str, language: str) -> str:
+    """Return a sentence of ours in a language, with its numbers; any other text, such as a file's name, as it is.
+
+    Example:
+        >>> in_language(Said("%(n)s points", {"n": Figure(0.5, 1)}), "en"), in_language("a.pdf", "es")
+        ('0.5 points', 'a.pdf')
+    """
+    template, values = (text.template, text.values) if isinstance(text, Said) else (text, {})
+    said: str = translations(language).gettext(template) if template else ""
+    return filled(said, {name: _part(value, language) for name, value in values.items()})
+
+
+def _part(value: object, language: str) -> str:
+    if isinstance(value, Figure):
+        return value.sign + number(abs(value.value), language, value.digits)
+    return in_language(value, language) if isinstance(value, str) else str(value)
 
 
 def number(value: float, language: str, digits: int = 0) -> str:
