@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ TEXTS = ["The pump holds 42 bar.", "Kilns are hot.", "Oil L-46 is for PX-20.", "
 def build(folder: Path, num_labels: int = 1) -> Path:
     """Return the folder of a cross-encoder of one layer."""
     torch.manual_seed(7)
+    labels: dict[str, Any] = {"num_labels": num_labels}
     config = BertConfig(
         hidden_size=16,
         num_hidden_layers=1,
@@ -32,7 +34,7 @@ def build(folder: Path, num_labels: int = 1) -> Path:
         intermediate_size=32,
         max_position_embeddings=LONGEST,
         initializer_range=0.5,
-        num_labels=num_labels,
+        **labels,
     )
     BertForSequenceClassification(config).save_pretrained(str(folder))
     for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"):
