@@ -19,7 +19,7 @@ from pericia.evaluate.evidence import (
     reasons_of_scores,
 )
 from pericia.evaluate.results import between
-from pericia.evaluate.stats import FEWEST_FAMILIES
+from pericia.evaluate.stats import fewest_families
 from pericia.evaluate.wording import MEND_DATA as MEND_DATA
 from pericia.evaluate.wording import NOT_GOOD as NOT_GOOD
 from pericia.evaluate.wording import OFTEN, mend_data, no_arm, too_few, use_arm
@@ -52,7 +52,7 @@ def recommend(evidence: Evidence) -> Recommendation:
         *dropped.values(),
         *reasons_of_data(evidence),
     )
-    if evidence.num_families < FEWEST_FAMILIES:
+    if evidence.num_families < fewest_families(len(evidence.pairs)):
         untuned = [arm for arm in eligible if not evidence.kind(arm).is_tuned]
         return too_few(evidence, best if best in untuned or not untuned else chosen, reasons)
     if (fault := _not_good_enough(evidence, best)) != "":

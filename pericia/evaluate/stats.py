@@ -8,7 +8,7 @@ Everything is a share of 1 (0.05 is five points) and a confidence of 95 % is mea
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import sqrt
+from math import ceil, log2, sqrt
 
 import numpy as np
 import scipy  # loads its parts when they are first used, so that the command line starts at once
@@ -193,6 +193,19 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def fewest_families(num_pairs: int) -> int:
+    """Return how many families any verdict needs.
+
+    Of 2^families swaps of names two show the largest difference, and Holm multiplies their share by the pairs: with
+    ten pairs no difference of 8 families, however large, is more than chance.
+
+    Example:
+        >>> fewest_families(1), fewest_families(10), fewest_families(28)
+        (8, 9, 11)
+    """
+    return max(FEWEST_FAMILIES, ceil(log2(2 * max(1, num_pairs) / (1 - CONFIDENCE))))
+
+
 def verdict(difference: Interval, adjusted_p: float, num_families: int) -> Verdict:
     """Return what may be said of `a - b`: both the interval and the adjusted p-value must exclude zero."""
     if num_families < FEWEST_FAMILIES or adjusted_p > 1 - CONFIDENCE:
@@ -234,19 +247,20 @@ def detectable_difference(
 def detectable_in_words(families: Sequence[str], num_pairs: int) -> str:
     """Return the sentence that a run begins with."""
     num_questions, num_families = len(families), len(set(families))
-    if num_families < FEWEST_FAMILIES and num_families == num_questions:
+    least = fewest_families(num_pairs)
+    if num_families < least and num_families == num_questions:
         return said(
             "These are %(n)s questions; below %(least)s no verdict is given, only the numbers.",
             n=Figure(num_questions),
-            least=Figure(FEWEST_FAMILIES),
+            least=Figure(least),
         )
-    if num_families < FEWEST_FAMILIES:
+    if num_families < least:
         return said(
             "These %(n)s questions come from %(families)s source documents; below %(least)s no verdict is given, "
             "only the numbers.",
             n=Figure(num_questions),
             families=Figure(num_families),
-            least=Figure(FEWEST_FAMILIES),
+            least=Figure(least),
         )
     return said(
         "With these %(n)s questions you can only see differences above about %(points)s points.",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pericia.evaluate.evidence import Evidence, mean_of, name_of, points
 from pericia.evaluate.results import between
-from pericia.evaluate.stats import FEWEST_FAMILIES, questions_needed
+from pericia.evaluate.stats import fewest_families, questions_needed
 from pericia.said import Figure, Said, said
 from pericia.types import BreakEven, Recommendation
 
@@ -147,12 +147,12 @@ def _next_step(evidence: Evidence, chosen: str) -> str:
 
 def too_few(evidence: Evidence, chosen: str, reasons: tuple[str, ...]) -> Recommendation:
     needed = questions_needed(max(evidence.smallest_gain, 0.1), max(1, len(evidence.pairs)))
-    families = evidence.num_families
-    if families < FEWEST_FAMILIES:
+    families, least = evidence.num_families, fewest_families(len(evidence.pairs))
+    if families < least:
         why = said(
             "they come from %(n)s sources and %(least)s is the least for any verdict",
             n=Figure(families),
-            least=Figure(FEWEST_FAMILIES),
+            least=Figure(least),
         )
     else:
         why = said(

@@ -11,6 +11,7 @@ from pericia.evaluate.stats import (
     clustered_interval,
     detectable_difference,
     detectable_in_words,
+    fewest_families,
     holm,
     mean_interval,
     sign_flip_p,
@@ -97,7 +98,8 @@ def test_the_first_sentence_of_a_run() -> None:
     assert detectable_in_words(apart, 10) == (
         "With these 60 questions you can only see differences above about 23 points."
     )
-    assert "below 8 no verdict" in detectable_in_words(["a", "b"], 10)
+    assert "below 9 no verdict" in detectable_in_words(["a", "b"], 10)
+    assert "below 8 no verdict" in detectable_in_words(["a", "b"], 3)
 
 
 def test_few_families_give_no_verdict() -> None:
@@ -125,3 +127,17 @@ def test_holm_raises_p_values_and_keeps_their_order(p_values: list[float]) -> No
     assert all(1.0 >= a >= p for a, p in zip(adjusted, p_values, strict=True))
     by_value = sorted(zip(p_values, adjusted, strict=True))
     assert [a for _, a in by_value] == sorted(adjusted)
+
+
+@pytest.mark.parametrize("num_pairs", [1, 3, 6, 10, 15, 28])
+def test_as_many_families_as_are_asked_for_can_show_a_difference(num_pairs: int) -> None:
+    """One family fewer than `fewest_families` cannot, be the difference the largest there is."""
+    least = fewest_families(num_pairs)
+
+    def best_p(num_families: int) -> float:
+        families = [str(number) for number in range(num_families)]
+        p = sign_flip_p([1.0] * num_families, families, seed=0)
+        return holm([p, *[1.0] * (num_pairs - 1)])[0]
+
+    assert best_p(least) <= 0.05
+    assert least == FEWEST_FAMILIES or best_p(least - 1) > 0.05
