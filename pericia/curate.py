@@ -25,6 +25,17 @@ from pericia.workspace import lock, sha256_of_file, write_atomic
 Part = Literal["train", "validation", "left out", "fault"]
 KEPT_VERSIONS = 50
 _EMPTY = "0" * 64
+COUNTED = (
+    "examples",
+    "train",
+    "validation",
+    "left_out",
+    "faults",
+    "errors",
+    "warnings",
+    "leaks",
+    "sources",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +63,7 @@ class Book:
     epochs: int = 0
     can_undo: bool = False
     is_editable: bool = True
-    counts: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTED, 0))
 
     @property
     def general(self) -> tuple[Finding, ...]:

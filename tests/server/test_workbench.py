@@ -289,6 +289,17 @@ def test_an_export_needs_a_known_format_and_adapter(server: Running) -> None:
     assert call(server, "POST", "/api/exports", json=unknown).json()["error"]["param"] == "adapter"
 
 
+@pytest.mark.parametrize("language", ["en", "bg"])
+def test_every_screen_opens_in_an_empty_folder(start: Start, language: str) -> None:
+    server = start()
+    screens = ("", "set-up", "documents", "documents/search", "ask", "examples", "train")
+    for screen in (*screens, "compare", "recommendation", "playground"):
+        headers = {"accept": "text/html", "accept-language": language}
+        page = call(server, "GET", f"/{screen}", headers=headers)
+        assert page.status_code == 200, screen
+        assert "<h1" in page.text, screen
+
+
 # --- questions and keys -------------------------------------------------------------------------------------
 
 
