@@ -66,10 +66,16 @@ class QuoteModel:
         return sum(len(message.content.split()) for message in messages)
 
 
+def _words(text: str, language: str) -> frozenset[str]:
+    """Return the words of a text by which sentences are compared; "work" and "works" are one."""
+    unit: analyser.Unit | None = "stem" if analyser.best_unit(language) == "surface" else None
+    return frozenset(analyser.tokens(text, language, unit))
+
+
 def _best_sentence(question: str, passages: Sequence[Passage]) -> str:
     """Return the best sentence or cell with its reference, "" when none is about the question."""
     language = analyser.guess_language(" ".join([question, *(p.chunk.text for p in passages)]))
-    asked = set(analyser.tokens(question, language))
+    asked = _words(question, language)
     candidates = list(_candidates(passages, language))
     if not asked or not candidates:
         return ""
@@ -101,20 +107,20 @@ def _candidates(passages: Sequence[Passage], language: str) -> list[_Candidate]:
     found = []
     for number, passage in enumerate(passages, start=1):
         chunk = passage.chunk
-        heading_words = frozenset(analyser.tokens(" ".join(chunk.headings), language))
+        heading_words = _words(" ".join(chunk.headings), language)
         for start, end in analyser.sentences(chunk.text):
             text = chunk.text[start:end]
-            words = frozenset(analyser.tokens(text, language))
+            words = _words(text, language)
             if words and text.rstrip(":") not in chunk.headings and not text.endswith("?"):
                 found.append(_Candidate(" ".join(text.split()), number, words, heading_words))
     return found
 
 
-def _asked_cells(text: str, asked: set[str], language: str) -> str:
+def _asked_cells(text: str, asked: frozenset[str], language: str) -> str:
     """Return the cells of a row whose headers the question names, without those whose value it already gives.
 
     Example:
-        >>> _asked_cells("Model: PX-20 | Price: 310 EUR", {"price", "px-20", "px", "20"}, "en")
+        >>> _asked_cells("Model: PX-20 | Price: 310 EUR", _words("price of PX-20", "en"), "en")
         'Price: 310 EUR'
     """
     cells = [cell.partition(": ") for cell in text.split(" | ")]
@@ -123,7 +129,6 @@ def _asked_cells(text: str, asked: set[str], language: str) -> str:
     named = [
         f"{header}: {value}"
         for header, _, value in cells
-        if asked & set(analyser.tokens(header, language))
-        and not set(analyser.tokens(value, language)) <= asked
+        if asked & _words(header, language) and not _words(value, language) <= asked
     ]
     return " | ".join(named) or text

@@ -35,6 +35,12 @@ def test_the_sentence_or_cell_that_fits_is_quoted(question: str, expected: str) 
     )
 
 
+def test_another_form_of_a_word_is_the_same_word() -> None:
+    seen = "If you want to see one at work: PX-20 stands in Mill Lane Works, at the end of the test hall."
+    passages = (passage(f"{seen} PX-20 works at 24 bar. Its oil is L-46.", 1),)
+    assert ask("At what pressure does PX-20 work?", passages) == "PX-20 works at 24 bar. [1]"
+
+
 def test_nothing_that_fits_is_a_refusal() -> None:
     assert ask("Who discovered Pluto?") == REFUSAL
     assert ask("How hot is the kiln?", ()) == REFUSAL
