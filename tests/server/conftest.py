@@ -19,6 +19,8 @@ from pericia.server.work import train_next
 from pericia.workspace import Workspace
 from tests.fakes import FakeEmbedder, FakeModel, FakeTrainer
 
+PATIENCE_S = 600  # for a busy machine; an idle one answers at once
+
 
 @dataclass
 class Running:

@@ -12,7 +12,7 @@ from pericia.config import Config
 from pericia.errors import InputError
 from pericia.server.app import serve
 from pericia.workspace import Workspace
-from tests.server.conftest import Start
+from tests.server.conftest import PATIENCE_S, Start
 from tests.test_house import HEAVY
 
 
@@ -67,7 +67,9 @@ def test_every_fault_has_the_same_shape(
     start: Start, method: str, path: str, body: bytes, status: int
 ) -> None:
     headers = {"content-type": "application/json"}
-    answer = httpx.request(method, start().url + path, content=body, headers=headers)
+    answer = httpx.request(
+        method, start().url + path, content=body, headers=headers, timeout=PATIENCE_S
+    )
     assert answer.status_code == status
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
     assert answer.headers["x-request-id"].startswith("req_")
@@ -76,7 +78,7 @@ def test_every_fault_has_the_same_shape(
 
 def test_a_body_beyond_the_limit_is_refused(start: Start) -> None:
     url = f"{start().url}/v1/chat/completions"
-    assert httpx.post(url, content=b"x" * (17 << 20)).status_code == 413
+    assert httpx.post(url, content=b"x" * (17 << 20), timeout=PATIENCE_S).status_code == 413
 
 
 def test_a_fault_of_our_own_says_nothing_of_itself(

@@ -6,7 +6,7 @@ import httpx
 import openai
 import pytest
 
-from tests.server.conftest import Start
+from tests.server.conftest import PATIENCE_S, Start
 from tests.server.test_fine_tuning import create, ended, lines
 
 PLACE = (
@@ -26,7 +26,9 @@ def test_a_tuned_model_is_deployed_asked_and_deleted(start: Start) -> None:
     name = ended(client, create(client, lines(10)).id).fine_tuned_model
     assert name is not None
     url = f"{server.url}{PLACE}/my-parts?api-version=2023-05-01"
-    made = httpx.put(url, json=deployed(name), headers={"Authorization": "Bearer token"})
+    made = httpx.put(
+        url, json=deployed(name), headers={"Authorization": "Bearer token"}, timeout=PATIENCE_S
+    )
     assert made.status_code == 201
     assert made.json()["properties"]["provisioningState"] == "Succeeded"
     done = client.chat.completions.create(model="my-parts", messages=CHAT)
@@ -37,8 +39,8 @@ def test_a_tuned_model_is_deployed_asked_and_deleted(start: Start) -> None:
     with pytest.raises(openai.BadRequestError) as used:
         server.openai().models.delete(name)
     assert "my-parts" in used.value.message
-    assert httpx.get(url).json()["name"] == "my-parts"
-    assert httpx.delete(url).status_code == 200
+    assert httpx.get(url, timeout=PATIENCE_S).json()["name"] == "my-parts"
+    assert httpx.delete(url, timeout=PATIENCE_S).status_code == 200
     with pytest.raises(openai.NotFoundError) as gone:
         client.chat.completions.create(model="my-parts", messages=CHAT)
     assert gone.value.code == "DeploymentNotFound"
@@ -50,9 +52,9 @@ def test_the_v1_mount_takes_the_plain_client_and_a_deployed_base(start: Start) -
     client = server.openai(mount="/openai/v1")
     assert client.chat.completions.create(model="fake-base", messages=CHAT).choices
     url = f"{server.url}{PLACE}/plain"
-    assert httpx.put(url, json=deployed("no-such")).status_code == 404
-    assert httpx.put(url, json=deployed("fake-base")).status_code == 201
-    assert httpx.put(url, json=deployed("fake-base")).status_code == 200
+    assert httpx.put(url, json=deployed("no-such"), timeout=PATIENCE_S).status_code == 404
+    assert httpx.put(url, json=deployed("fake-base"), timeout=PATIENCE_S).status_code == 201
+    assert httpx.put(url, json=deployed("fake-base"), timeout=PATIENCE_S).status_code == 200
     assert client.chat.completions.create(model="plain", messages=CHAT).choices
     vector = server.azure().embeddings.create(model="text-embedding-3-small", input="abc")
     assert len(vector.data[0].embedding) == 4

@@ -11,7 +11,7 @@ from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 
 from tests.fakes import FakeTrainer
-from tests.server.conftest import Running, Start
+from tests.server.conftest import PATIENCE_S, Running, Start
 
 
 def lines(count: int, first: int = 0) -> bytes:
@@ -287,8 +287,10 @@ def test_a_repeated_request_makes_no_second_job(start: Start) -> None:
     client = server.openai()
     body = {"model": "fake-base", "training_file": upload(client, lines(10))}
     url = f"{server.url}/v1/fine_tuning/jobs"
-    first = httpx.post(url, json=body).json()
-    again = httpx.post(url, json=body, headers={"x-stainless-retry-count": "1"}).json()
+    first = httpx.post(url, json=body, timeout=PATIENCE_S).json()
+    again = httpx.post(
+        url, json=body, headers={"x-stainless-retry-count": "1"}, timeout=PATIENCE_S
+    ).json()
     assert again["id"] == first["id"]
     ended(client, first["id"])
 

@@ -13,7 +13,7 @@ import pytest
 
 from pericia.jobs import Key, Ledger
 from pericia.server.gate import need_of
-from tests.server.conftest import Running, Start
+from tests.server.conftest import PATIENCE_S, Running, Start
 
 ASKED: list[Any] = [{"role": "user", "content": "the secret recipe"}]
 
@@ -22,7 +22,7 @@ def key_for(server: Running, *scopes: str) -> dict[str, Any]:
     """Return a new key as the owner sees it once."""
     body = {"label": "test", "scopes": scopes}
     headers = {"authorization": "Bearer owner-key"}
-    made = httpx.post(f"{server.url}/api/keys", json=body, headers=headers)
+    made = httpx.post(f"{server.url}/api/keys", json=body, headers=headers, timeout=PATIENCE_S)
     assert made.status_code == 201
     found: dict[str, Any] = made.json()
     return found
@@ -64,10 +64,12 @@ def test_a_key_opens_its_scope_and_no_more(start: Start, tmp_path: Path) -> None
     assert len(row.sha256) == 64
     ledger.close()
     headers = {"authorization": "Bearer owner-key"}
-    listed = httpx.get(f"{server.url}/api/keys", headers=headers).json()["data"]
+    listed = httpx.get(f"{server.url}/api/keys", headers=headers, timeout=PATIENCE_S).json()["data"]
     assert [one["id"] for one in listed] == [made["id"]]
     assert "key" not in listed[0]
-    assert httpx.delete(f"{server.url}/api/keys/{made['id']}", headers=headers).is_success
+    assert httpx.delete(
+        f"{server.url}/api/keys/{made['id']}", headers=headers, timeout=PATIENCE_S
+    ).is_success
     with pytest.raises(openai.AuthenticationError):
         client.models.list()
 
@@ -110,9 +112,9 @@ def test_the_log_says_who_and_never_what(
 def test_metrics_count_requests_tokens_and_jobs(start: Start) -> None:
     server = start(key="owner-key")
     server.openai("owner-key").chat.completions.create(model="fake-base", messages=ASKED)
-    assert httpx.get(f"{server.url}/metrics").status_code == 401
+    assert httpx.get(f"{server.url}/metrics", timeout=PATIENCE_S).status_code == 401
     headers = {"authorization": "Bearer owner-key"}
-    text = httpx.get(f"{server.url}/metrics", headers=headers).text
+    text = httpx.get(f"{server.url}/metrics", headers=headers, timeout=PATIENCE_S).text
     counted = (
         r'pericia_requests_total\{method="POST",route="[^"]*/chat/completions",status="200"\} 1\.0'
     )
@@ -128,7 +130,7 @@ def test_metrics_count_requests_tokens_and_jobs(start: Start) -> None:
 def test_a_file_name_stays_in_its_folder(start: Start, given: str, kept: str) -> None:
     server = start()
     files = {"file": (given, b"{}"), "purpose": (None, "fine-tune")}
-    made = httpx.post(f"{server.url}/v1/files", files=files).json()  # type: ignore[arg-type]
+    made = httpx.post(f"{server.url}/v1/files", files=files, timeout=PATIENCE_S).json()  # type: ignore[arg-type]
     assert made["filename"] == kept
 
 
@@ -146,6 +148,8 @@ def test_a_file_name_stays_in_its_folder(start: Start, given: str, kept: str) ->
 def test_what_no_answer_could_say_is_refused(start: Start, body: bytes) -> None:
     headers = {"content-type": "application/json"}
     for path in ("/v1/chat/completions", "/v1/fine_tuning/jobs"):
-        answer = httpx.post(f"{start().url}{path}", content=body, headers=headers)
+        answer = httpx.post(
+            f"{start().url}{path}", content=body, headers=headers, timeout=PATIENCE_S
+        )
         assert answer.status_code in (400, 404)
         assert answer.json()["error"]["message"]

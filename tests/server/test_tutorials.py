@@ -178,10 +178,12 @@ def test_the_azure_tutorial(host: str, tmp_path: Path) -> None:
         body = {"sku": {"name": "standard", "capacity": 1}, "properties": {"model": model}}
         headers = {"Authorization": "Bearer token", "Content-Type": "application/json"}
         params = {"api-version": "2023-05-01"}
-        made = httpx.put(url, params=params, headers=headers, content=json.dumps(body))
+        made = httpx.put(
+            url, params=params, headers=headers, content=json.dumps(body), timeout=PATIENCE_S
+        )
         assert made.status_code == 201
         assert made.json()["properties"]["provisioningState"] == "Succeeded"
         done = client.chat.completions.create(model="recipes", messages=asked, max_tokens=40)
         assert (done.choices[0].message.content or "").startswith("[")
-        assert httpx.delete(url, params=params, headers=headers).is_success
+        assert httpx.delete(url, params=params, headers=headers, timeout=PATIENCE_S).is_success
         assert client.models.delete(job.fine_tuned_model or "").deleted
