@@ -29,6 +29,7 @@ SKILLS: dict[str, Callable[[Industry], Episode]] = {
     "open book, 1 to 5 passages": lambda i: read(i, Load(follow_ups=(0, 0))),
     "open book, 1 passage": lambda i: read(i, Load(passages=(1, 1), follow_ups=(0, 0))),
     "open book, 5 passages": lambda i: read(i, Load(passages=(5, 5), follow_ups=(0, 0))),
+    "open book, nothing answers": lambda i: read(i, Load(follow_ups=(0, 0), missing=1.0)),
     "open book, everyday names": lambda i: read(i, Load(follow_ups=(0, 0))),
     "two hops": lambda i: join(i, Load(follow_ups=(0, 0))),
     "highest or lowest row": lambda i: compare(i, Load()),
