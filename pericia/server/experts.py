@@ -98,15 +98,13 @@ class Experts:
             yield Served(alias, "embedder", embedder, born, alias_of=embedder)
 
     def find(self, name: str, *, in_deployments: bool = False) -> Served:
-        """Return what a name stands for; with `in_deployments` the names of deployments count too, and first.
+        """Return what a name stands for; the names of deployments count last, with `in_deployments` first.
 
         Raises:
             RequestError: nothing has this name; the hint lists what does.
         """
-        if in_deployments:
-            deployments = {d.id: d for d in self._ledger.all(Deployment)}
-            if name in deployments:
-                return replace(self.find(deployments[name].model), name=name)
+        if in_deployments and (deployed := self._deployed(name)) is not None:
+            return deployed
         # the industry's own names come first; others need not look at its index and its runs
         parts: list[Callable[[], Iterator[Served]]] = [self._fixed, self._aliases, self._tuned]
         if name.partition(":")[0] == self._config.name:
@@ -115,6 +113,8 @@ class Experts:
             for one in part():
                 if one.name == name:
                     return one
+        if (deployed := self._deployed(name)) is not None:
+            return deployed
         if self._config.serve.aliases and is_chat_alias(name):
             return Served(name, "base", self.base, self._started, alias_of=self.base)
         known = [one for one in self.served() if not one.alias_of and one.kind != "embedder"]
@@ -127,6 +127,14 @@ class Experts:
         raise RequestError(
             f"The model '{name}' does not exist.", code=code, status=404, param="model", hint=hint
         )
+
+    def _deployed(self, name: str) -> Served | None:
+        """Return what a deployment stands for: a model, and never another deployment, so that no two name each other."""
+        deployments = {d.id: d.model for d in self._ledger.all(Deployment)}
+        model = deployments.get(name)
+        if model is None or model in deployments:
+            return None
+        return replace(self.find(model), name=name)
 
     def check_prompt(self, served: Served, chat: Sequence[Message], decoding: Decoding) -> int:
         """Return how many new tokens there is room for, at most as many as wanted.

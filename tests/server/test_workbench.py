@@ -360,3 +360,16 @@ def test_a_key_without_name_or_rights_is_not_made(
     assert fault in page.text
     assert call(server, "GET", "/api/keys").json()["data"] == []
     assert "asks for no key" in page.text
+
+
+def test_a_deployment_of_the_page_answers_to_every_client(start: Start) -> None:
+    server = start()
+    body = {"name": "desk", "model": "fake-base"}
+    assert call(server, "POST", "/api/deployments", json=body).status_code == 201
+    asked: Any = [{"role": "user", "content": "Is it hot?"}]
+    for client in (server.openai(), server.azure()):
+        done = client.chat.completions.create(model="desk", messages=asked)
+        assert done.choices[0].message.content
+    assert call(server, "DELETE", "/api/deployments/desk").is_success
+    with pytest.raises(openai.NotFoundError):
+        server.openai().chat.completions.create(model="desk", messages=asked)
