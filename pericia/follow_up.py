@@ -22,6 +22,9 @@ _OPENING_WORDS = 3  # after "and": a question word among them makes it a whole q
 
 _WORD = re.compile(r"[^\W_]+(?:[-./'’&+#]+[^\W_]+)*")
 _REFERENCE = re.compile(r"\[\d+\]")
+_CELL_LABEL = re.compile(
+    r"(?m)^[\s*-]*[^\W\d][^:\n]{0,40}:(?=\s)"
+)  # of a record or a row: "- Oil: L-68"
 _LABEL = re.compile(r"^\W*(?:(?:standalone |rewritten )?question|query)\s*:\s*", re.IGNORECASE)
 
 
@@ -155,7 +158,7 @@ def _joined(question: str, asked: str, answered: str, language: str, *, always: 
         is_whole = not opens and not points and not _is_fragment(question, known)
     if not asked or (is_whole and not always):
         return question
-    earlier = [*_names(asked, language), *_names(_REFERENCE.sub(" ", answered), language)]
+    earlier = [*_names(asked, language), *_told(asked, answered, language)]
     if names:
         borrowed = _content(asked, language)
     elif content:
@@ -165,6 +168,20 @@ def _joined(question: str, asked: str, answered: str, language: str, *, always: 
     own = set(_lower(question))
     wanted = [word for word in dict.fromkeys(borrowed) if word.lower() not in own]
     return f"{question.strip()} ({' '.join(wanted)})" if wanted else question
+
+
+def _told(asked: str, answered: str, language: str) -> list[str]:
+    """Return the names that an answer brought up: no label, and no code where the question was about one already.
+
+    Example:
+        >>> _told("Which oil does PX-40 take?", "- Oil: L-68 [1]", "en")
+        []
+        >>> _told("Who looks after PX-40?", "- Contact: Anna Berg [1]", "en")
+        ['Anna', 'Berg']
+    """
+    names = _names(_CELL_LABEL.sub(" ", _REFERENCE.sub(" ", answered)), language)
+    has_code = any(map(_is_code, _names(asked, language)))
+    return [name for name in names if not (has_code and _is_code(name))]
 
 
 def _names(text: str, language: str) -> list[str]:

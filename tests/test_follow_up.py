@@ -36,7 +36,7 @@ def chat(*turns: str) -> list[Message]:
             ["How heavy is PX-20?", "96 kg", "And its oil?", "L-46"],
             "And how much of it?",
             "en",
-            "oil PX-20 L-46",
+            "oil PX-20",
         ),
         (["How heavy is it?", "96 kg"], "What about the other one?", "en", "heavy"),
         (["¿Cuánto pesa la PX-20?", "96 kg"], "¿Y su aceite?", "es", "PX-20"),
