@@ -46,13 +46,15 @@ def join_neighbours(
         near = [chunk for chunk in chunks_of(own.document_id) if chunk.kind == "text"]
         after = [chunk for chunk in near if chunk.start >= own.end]
         before = [chunk for chunk in reversed(near) if chunk.end <= own.start]
-        for other in (*after[:neighbours], *before[:neighbours]):
-            joined = _joined(passage.chunk, other)
-            if joined is None or _is_shown(other, passage, passages):
-                continue
-            grown = replace(passage, chunk=joined)
-            wanted = [grown if p == passage else p for p in passages if p.chunk != other]
-            if _total(wanted, count_tokens) <= budget_tokens:
+        for side in (after[:neighbours], before[:neighbours]):
+            for other in side:
+                joined = _joined(passage.chunk, other)
+                if joined is None or _is_shown(other, passage, passages):
+                    break  # what stands behind it is no neighbour
+                grown = replace(passage, chunk=joined)
+                wanted = [grown if p == passage else p for p in passages if p.chunk != other]
+                if _total(wanted, count_tokens) > budget_tokens:
+                    break
                 passage, passages = grown, wanted
     return Context(tuple(passages), _total(passages, count_tokens), context.num_dropped)
 

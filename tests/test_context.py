@@ -84,6 +84,18 @@ def test_joined_passages_keep_their_offsets_and_the_budget_and_show_nothing_twic
         assert set(range(given_one.chunk.start, given_one.chunk.end)) <= shown
 
 
+def test_a_neighbour_too_long_for_the_budget_is_not_jumped_over() -> None:
+    chunks = cut(TEXT, [1, 5])
+    context = join_neighbours(
+        Context((hit(chunks[0], 1),)),
+        lambda _: chunks,
+        neighbours=2,
+        budget_tokens=7,
+        count_tokens=lambda text: 50 if "ne t" in text else 1,
+    )
+    assert [p.chunk.text for p in context.passages] == ["O"]
+
+
 def test_the_text_around_a_hit_is_joined_best_first_as_far_as_the_budget_reaches() -> None:
     chunks = cut(TEXT, [15, 26, 50])
     asked = {"chunks_of": lambda _: chunks, "neighbours": 1, "count_tokens": words}

@@ -96,7 +96,10 @@ def test_logprobs_bias_and_choices_of_the_bundled_model(nano: OpenAI) -> None:
     texts = [choice.message.content for choice in drawn.choices]
     assert texts == [choice.message.content for choice in again.choices]
     older = nano.completions.create(
-        model="pericia-nano", prompt="How hot?", max_tokens=4, logprobs=2
+        model="pericia-nano",
+        prompt="How hot is the kiln at Mill Lane?",
+        max_tokens=4,
+        logprobs=2,
     )
     assert len(older.choices[0].logprobs.tokens or ()) >= 1  # type: ignore[union-attr]
 
