@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from pericia.errors import EnoughError, NotFoundError
@@ -55,6 +55,24 @@ def test_together_each_answer_is_the_one_it_is_alone(model: Model) -> None:
     with ThreadPoolExecutor(len(QUESTIONS)) as pool:
         together = list(pool.map(lambda question: ask(model, question).text, QUESTIONS))
     assert together == alone
+
+
+def test_an_adapter_whose_weights_did_not_arrive_is_read_again(
+    tiny_model: Path, adapters: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = ask(load(str(tiny_model)), QUESTIONS[0], adapters[0]).text
+    read = PeftModel.from_pretrained
+
+    def lose(*given: Any, **named: Any) -> Any:
+        """Do what happens while another thread makes layers without weights."""
+        made = read(*given, **named)
+        for name, weight in made.named_parameters():
+            if "lora_" in name:
+                weight.data.fill_(0.3)
+        return made
+
+    monkeypatch.setattr(PeftModel, "from_pretrained", lose)
+    assert ask(load(str(tiny_model)), QUESTIONS[0], adapters[0]).text == wanted
 
 
 def test_adapters_and_the_bare_base_share_a_step(model: Model, adapters: list[Path]) -> None:

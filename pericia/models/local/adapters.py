@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from pericia.errors import ModelError, NotFoundError
 
@@ -75,6 +76,9 @@ class Adapters:
         try:
             with warnings.catch_warnings():  # peft uses an old name of transformers
                 warnings.filterwarnings("ignore", ".*gradient_checkpointing. is dep", FutureWarning)
+                warnings.filterwarnings(
+                    "ignore", ".*to a meta parameter", UserWarning
+                )  # mended below
                 # Not at the top: peft takes seconds to import, and most answers need no adapter.
                 from peft import PeftModel
 
@@ -83,6 +87,7 @@ class Adapters:
                 else:
                     self._model = PeftModel.from_pretrained(self._base, folder, adapter_name=name)
                     self._active = name
+            _complete(self._model, folder, name)
         except (SafetensorError, OSError, ValueError, RuntimeError) as error:
             reason = str(error).strip().split("\n")[0]
             text = f"The adapter in '{folder}' does not fit '{self._name}': {reason}"
@@ -99,3 +104,24 @@ class Adapters:
                 return
             if key[0] not in needed and self._loaded[key] != self._active:
                 self._model.delete_adapter(self._loaded.pop(key))
+
+
+def _complete(model: Any, folder: Path, name: str) -> None:
+    """Write an adapter's weights a second time where they did not arrive.
+
+    While another thread loads a model, new layers may be made on the meta device, where a copy is lost in silence, and
+    are then given memory with anything in it: the adapter would answer, and nonsense.
+    """
+    import torch
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    wanted = load_file(folder / "adapter_model.safetensors")
+    for _ in range(2):
+        held = get_peft_model_state_dict(model, adapter_name=name)
+        if all(
+            not held[key].is_meta and torch.equal(held[key].cpu().float(), value.float())
+            for key, value in wanted.items()
+        ):
+            return
+        set_peft_model_state_dict(model, wanted, adapter_name=name)
+    raise ValueError("its weights do not stay where they are put")
