@@ -36,7 +36,9 @@ def visit(browser: Browser, address: str) -> tuple[int, float]:
     session.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
     page.goto(address, wait_until="load")
     paint = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
-    page.wait_for_function(f"() => {paint} > 0")  # a function, because the page forbids to evaluate text
+    page.wait_for_function(
+        f"() => {paint} > 0"
+    )  # a function, because the page forbids to evaluate text
     painted_ms = float(page.evaluate(paint))
     context.close()
     return int(sum(sizes)), painted_ms
