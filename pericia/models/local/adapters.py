@@ -117,7 +117,7 @@ def _complete(model: Any, folder: Path, name: str) -> None:
 
     wanted = load_file(folder / "adapter_model.safetensors")
     for _ in range(2):
-        held = get_peft_model_state_dict(model, adapter_name=name)
+        held = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
         if all(
             not held[key].is_meta and torch.equal(held[key].cpu().float(), value.float())
             for key, value in wanted.items()
