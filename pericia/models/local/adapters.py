@@ -121,6 +121,7 @@ def _complete(model: Any, folder: Path, name: str) -> None:
         if all(
             not held[key].is_meta and torch.equal(held[key].cpu().float(), value.float())
             for key, value in wanted.items()
+            if key in held
         ):
             return
         set_peft_model_state_dict(model, wanted, adapter_name=name)
