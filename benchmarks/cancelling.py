@@ -92,10 +92,7 @@ def cancel_training(client: httpx.Client, folder: Path) -> float:
     body = {"model": "pericia-nano", "training_file": file, "hyperparameters": {"n_epochs": 50}}
     job = client.post("/v1/fine_tuning/jobs", json=body).raise_for_status().json()["id"]
     until(lambda: len(client.get(f"/api/jobs/{job}").json()["steps"]) > 2)
-    started = time.monotonic()
-    client.post(f"/v1/fine_tuning/jobs/{job}/cancel").raise_for_status()
-    until(lambda: not workers(folder, "pericia.server.work"))
-    took = time.monotonic() - started
+    took = stop(client, f"/v1/fine_tuning/jobs/{job}/cancel", folder, "pericia.server.work")
     assert client.get(f"/v1/fine_tuning/jobs/{job}").json()["status"] == "cancelled"
     return took
 
@@ -109,12 +106,17 @@ def stop_reading(client: httpx.Client, folder: Path) -> float:
         (documents / f"{number}.md").write_text(text)
     task = client.post("/api/documents/read").raise_for_status().json()["id"]
     until(lambda: client.get(f"/api/tasks/{task}").json()["stage"] in ("read", "embed"))
-    started = time.monotonic()
-    client.post(f"/api/tasks/{task}/stop").raise_for_status()
-    until(lambda: not workers(folder, "pericia.server.taskwork"))
-    took = time.monotonic() - started
+    took = stop(client, f"/api/tasks/{task}/stop", folder, "pericia.server.taskwork")
     assert client.get(f"/api/tasks/{task}").json()["status"] == "stopped"
     return took
+
+
+def stop(client: httpx.Client, path: str, folder: Path, module: str) -> float:
+    """Return the seconds from a request to stop until no worker of this module is left."""
+    started = time.monotonic()
+    client.post(path).raise_for_status()
+    until(lambda: not workers(folder, module))
+    return time.monotonic() - started
 
 
 def main() -> None:

@@ -76,9 +76,8 @@ class Adapters:
         try:
             with warnings.catch_warnings():  # peft uses an old name of transformers
                 warnings.filterwarnings("ignore", ".*gradient_checkpointing. is dep", FutureWarning)
-                warnings.filterwarnings(
-                    "ignore", ".*to a meta parameter", UserWarning
-                )  # mended below
+                # `_complete` mends what this warns of.
+                warnings.filterwarnings("ignore", ".*to a meta parameter", UserWarning)
                 # Not at the top: peft takes seconds to import, and most answers need no adapter.
                 from peft import PeftModel
 
@@ -119,9 +118,8 @@ def _complete(model: Any, folder: Path, name: str) -> None:
     for _ in range(2):
         held = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
         if all(
-            not held[key].is_meta and torch.equal(held[key].cpu().float(), value.float())
-            for key, value in wanted.items()
-            if key in held
+            not weight.is_meta and torch.equal(weight.cpu().float(), wanted[key].float())
+            for key, weight in held.items()
         ):
             return
         set_peft_model_state_dict(model, wanted, adapter_name=name)
