@@ -162,8 +162,8 @@ def _start(
             lease_until=0.0,
         )
         ledger.tell(id_, f"Created fine-tuning job: {id_}")
-        rate = config.train.learning_rate
-        ledger.tell(id_, f"{len(book.train)} examples, {num_epochs} epochs, rate {rate:g}")
+        rate = f"learning rate {config.train.learning_rate}"
+        ledger.tell(id_, f"{len(book.train)} examples, {num_epochs} epochs, {rate}")
         return job
     finally:
         ledger.close()

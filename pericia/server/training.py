@@ -96,8 +96,10 @@ class Training:
             self._ledger.try_move(job.id, ["validating"], "failed", told, error=fault)
             return
         resolved = resolve(job, len(examples), self._settings)
-        rate = resolved["settings"]["learning_rate"]
-        counts = f"{len(examples)} examples, {resolved['n_epochs']} epochs, rate {rate:g}"
+        counts = (
+            f"{len(examples)} examples, {resolved['n_epochs']} epochs, batches of {resolved['batch_size']}, "
+            f"learning rate {resolved['settings']['learning_rate']} x {resolved['learning_rate_multiplier']:g}"
+        )
         told += [("info", "Files validated, moving job to queued state"), ("info", counts)]
         self._ledger.try_move(job.id, ["validating"], "queued", told, resolved=resolved)
 
@@ -115,11 +117,10 @@ def resolve(job: Job, num_examples: int, settings: TrainConfig) -> dict[str, Any
     multiplier = 1.0 if factor in (None, "auto") else float(factor)
     beta = job.asked.get("beta", "auto")
     beta = settings.dpo_beta if beta == "auto" else float(beta)
-    rate = min(1.0, settings.learning_rate * multiplier)
     chosen = {
         "epochs": n_epochs,
         "batch_size": batch_size,
-        "learning_rate": rate,
+        "learning_rate_multiplier": settings.learning_rate_multiplier * multiplier,
         "seed": job.seed,
         "patience": 0,  # as many epochs as the API was asked for
         "objective": "dpo" if job.method == "dpo" else "sft",

@@ -30,7 +30,7 @@ _SHOWN_FIRST = ("method", "epochs", "learning_rate", "rank", "batch_size", "max_
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "quick": {"epochs": 1, "rank": 8, "alpha": 16},
     "balanced": {},
-    "careful": {"epochs_factor": 2, "learning_rate_factor": 0.5, "dropout": 0.1},
+    "careful": {"epochs_factor": 2, "learning_rate_multiplier_factor": 0.5, "dropout": 0.1},
 }
 
 
@@ -140,7 +140,7 @@ def about(house: House) -> dict[str, Any]:
     config = working(house)
     return {
         "model": config.model,
-        "machine": str(look_at_machine()),
+        "machine": asdict(look_at_machine()),
         "methods": list(METHODS),
         "has_examples": config.examples is not None,
         "has_documents": bool(config.documents),
@@ -148,6 +148,12 @@ def about(house: House) -> dict[str, Any]:
         "knobs": knobs(config.train),
         "presets": {name: preset(config.train, name) for name in PRESETS},
     }
+
+
+def own_settings(house: House, given: Mapping[str, Any]) -> list[str]:
+    """Return the knobs in which a training differs from the project's settings: Compare measures only the project's."""
+    project = working(house).train.model_dump(mode="json")
+    return [name for name, value in given.items() if name in project and value != project[name]]
 
 
 def knobs(settings: TrainConfig) -> list[dict[str, Any]]:

@@ -198,6 +198,7 @@ def _layers(folder: Path, settings: TrainConfig) -> dict[str, Any]:
     num_parameters = model.num_parameters()
     found = {
         "num_layers": model.config.get_text_config().num_hidden_layers,
+        "width": model.config.get_text_config().hidden_size,
         "num_parameters": num_parameters,
         "num_embeddings": model.get_input_embeddings().num_embeddings,
     }
