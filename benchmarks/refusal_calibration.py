@@ -13,9 +13,10 @@ from pathlib import Path
 
 from scipy.stats import binomtest
 
-from pericia.answer import Library, is_about, open_library, question_language
+from pericia.answer import is_about
 from pericia.config import load_config
 from pericia.dataset import read_examples
+from pericia.library import Library, open_library
 from pericia.refusal import calibrate
 from pericia.retrieve import retrieve
 from pericia.types import Context, Passage
@@ -32,7 +33,7 @@ def main() -> None:
     examples, _ = read_examples(chosen.folder / "examples.jsonl")
     step = max(1, len(examples) // chosen.questions)
     labelled = [(e.question, [e.source]) for e in examples[::step] if e.source]
-    language = question_language(" ".join(question for question, _ in labelled), library)
+    language = library.language_of(" ".join(question for question, _ in labelled))
     kept: dict[tuple[str, bool], list[Passage]] = {}
 
     def find(question: str, hidden: Sequence[str]) -> list[Passage]:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pericia.answer import Library, open_library, question_language
 from pericia.config import load_config
 from pericia.evaluate.tools import open_tools
+from pericia.library import Library, open_library
 from pericia.retrieve import fuse, search
 from pericia.workspace import Workspace
 
@@ -40,7 +40,7 @@ def show_legs(library: Library, parts: dict[str, Asked]) -> None:
                 store=library.store,
                 embedder=library.embedder,
                 settings=both,
-                language=question_language(question, library),
+                language=library.language_of(question),
             )
             for name, weight in legs_of(library).items():
                 sources = [passage.chunk.source for passage in fuse(found, weight)]

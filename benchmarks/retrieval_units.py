@@ -19,8 +19,8 @@ from scipy.sparse import csr_matrix
 
 from benchmarks.retrieval_legs import show_header, show_line
 from pericia import analyser
-from pericia.answer import open_library
 from pericia.config import load_config
+from pericia.library import open_library
 from pericia.staging import indexed_text
 from pericia.workspace import Workspace
 

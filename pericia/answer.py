@@ -4,136 +4,38 @@
              -> compute: a table's own answer, where one fits; else
              -> find: retrieve, fit -> refuse, or respond: generate, cite -> answer
 
-`find` and `respond` are also the halves from which the evaluation builds its arms.
+`prepare` is all of this before the model is asked, for this page and for the server; `find` and `respond` are also the
+halves from which the evaluation builds its arms.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pericia import analyser, embedders, follow_up, rerankers
-from pericia.catalogue import Catalogue, read_catalogue, read_whole
-from pericia.citations import cite
-from pericia.config import Config, RetrievalConfig
+from pericia import analyser
+from pericia.citations import checked_files, cite
 from pericia.conflicts import newest_first, notes_on
 from pericia.context import fit_context, join_neighbours
-from pericia.editions import Edition, edition, is_newer
-from pericia.embedders import Embedder
-from pericia.errors import InputError, NotFoundError
-from pericia.index import TABLES, index_folder, open_store
+from pericia.errors import InputError
+from pericia.library import Library
 from pericia.models import MODELS, Model
 from pericia.prompts import REFUSAL, is_refusal, open_book_prompt
-from pericia.refusal import Refusal, read_refusal
-from pericia.rerankers import Reranker
-from pericia.retrieve import retrieve, with_legs
-from pericia.stores import VectorStore
+from pericia.retrieve import retrieve
 from pericia.table_answer import answer_from_tables
 from pericia.table_sql import answer_by_sql
-from pericia.tables import TableStore
-from pericia.types import Answer, Chunk, Citation, Context, Generation, Message, Prompt, Usage
-from pericia.workspace import Workspace, sha256_of_file
+from pericia.types import Answer, Context, Generation, Message, Prompt
+from pericia.understand import Understood, understand, with_chat
 
-_NOT_WHOLE = "The embedder '{new}' has not embedded all documents yet (pericia add), so the index of '{old}' answered."
 ABOUT_IT = 0.45  # cosine of the best passage above which other words than the question's are no reason to refuse
 
 
-@dataclass(frozen=True)
-class Library:
-    """What answers rest on: an index, open to be searched, and how to search it."""
-
-    store: VectorStore
-    embedder: Embedder
-    settings: RetrievalConfig
-    catalogue: Catalogue
-    tables: TableStore | None = None  # for questions that a table answers by itself
-    groups: Sequence[str] | None = (
-        None  # whose rights hold where a question brings none; None: no access control
-    )
-    refusal: Refusal | None = None  # when to say "I don't know", fitted on examples
-    notes: tuple[str, ...] = ()  # what every answer should say of this index
-    reranker: Reranker | None = None
-
-    def edition_of(self, chunk: Chunk) -> Edition:
-        """Return how new the document of a chunk is, by its name, its first words and its file."""
-        first = next(
-            (c for c in self.store.chunks(chunk.document_id) if c.kind != "summary"), chunk
-        )
-        opening = " ".join([*first.headings, first.text])
-        entered = self.catalogue.files.get(chunk.source)
-        return edition(chunk.source, opening, entered.mtime_ns if entered else 0)
-
-    def is_newer(self, one: Chunk, other: Chunk) -> bool:
-        """Return whether the document of `one` is newer than that of `other`, by names and files alone, which is quick."""
-        files = self.catalogue.files
-        first, second = (
-            edition(c.source, "", files[c.source].mtime_ns if c.source in files else 0)
-            for c in (one, other)
-        )
-        return is_newer(first, second) is True
-
-
 @dataclass(frozen=True, slots=True)
-class Understood:
-    """A question as it is searched and answered; `usage` is what a model spent to complete it."""
+class Prepared:
+    """A question as it is meant, and the passages to answer it from; `settled` where no model is needed for that."""
 
-    question: str
-    by_rules: bool = False  # then it is a list of words, which no table can read
-    usage: Usage = field(default_factory=Usage)
-    notes: tuple[str, ...] = ()
-
-    def explain(self, answer: Answer) -> Answer:
-        """Return the answer with what understanding its question took."""
-        spent = replace(
-            answer.usage,
-            tokens_in=answer.usage.tokens_in + self.usage.tokens_in,
-            tokens_out=answer.usage.tokens_out + self.usage.tokens_out,
-            latency_ms=answer.usage.latency_ms + self.usage.latency_ms,
-        )
-        return replace(answer, usage=spent, notes=(*self.notes, *answer.notes))
-
-
-def open_library(
-    workspace: Workspace,
-    config: Config,
-    embedder: Embedder | None = None,
-    *,
-    groups: Sequence[str] | None = None,
-) -> Library:
-    """Return the workspace's index, ready to be asked; `embedder` is the config's, if it is loaded already.
-
-    While the config's embedder has not embedded everything, the index of an earlier one answers, unless `embedder` is
-    given. `groups` are those whose rights hold for every question; None means that access is not controlled.
-
-    Raises:
-        NotFoundError: nothing is indexed with this embedder, nor whole with another.
-    """
-    notes: tuple[str, ...] = ()
-    if embedder is None:
-        embedder = embedders.load(config.embedder)
-        earlier = _earlier_embedder(workspace.index, embedder.name)
-        if earlier is not None:
-            embedder = embedders.load(earlier)
-            notes = (_NOT_WHOLE.format(new=config.embedder, old=earlier),)
-    own = index_folder(workspace.index, embedder.name)
-    catalogue = read_catalogue(own)
-    if not catalogue.files:
-        raise NotFoundError("No documents are indexed yet.", hint="Run: pericia add PATH")
-    settings = with_legs(config.retrieval, own)
-    store = open_store(workspace.index, catalogue.store or config.store, embedder)
-    tables = TableStore(own / TABLES)
-    refusal = read_refusal(own) if settings.refusal == "fitted" else None
-    reranker = rerankers.load(settings.reranker) if settings.reranker else None
-    return Library(store, embedder, settings, catalogue, tables, groups, refusal, notes, reranker)
-
-
-def _earlier_embedder(index: Path, name: str) -> str | None:
-    """Return the embedder of a whole index, where the one by the embedder of this name is not whole yet."""
-    own = index_folder(index, name)
-    if read_whole(own) is not None:
-        return None
-    others = [path.parent for path in index.glob("*/whole.json") if path.parent != own]
-    newest = max(others, key=lambda other: (other / "whole.json").stat().st_mtime_ns, default=None)
-    return None if newest is None else read_whole(newest)
+    understood: Understood
+    context: Context = field(default_factory=lambda: Context(()))
+    settled: Answer | None = None  # a table gave it, or nothing is about the question
 
 
 def answer(
@@ -157,69 +59,64 @@ def answer(
     """
     if not question.strip():
         raise InputError("The question is empty.", hint="Ask something.", param="question")
-    understood = understand(question, library, model, history=history, groups=groups)
-    question = understood.question
-    computed = None
-    if not understood.by_rules:
-        computed = compute(question, library, model, groups=groups)
-    if computed is not None:
+    asked = prepare(
+        question,
+        library,
+        model,
+        instruction=instruction,
+        max_new_tokens=max_new_tokens,
+        groups=groups,
+        history=history,
+    )
+    if asked.settled is not None:
         if on_text is not None:
-            on_text(computed.text)
-        return understood.explain(computed)
-
-    room = model.context_tokens - max_new_tokens
-    room -= model.count_tokens(open_book_prompt(question, Context(()), instruction).messages)
-
-    context = find(question, library, text_counter(model), room_tokens=room, groups=groups)
-    check_room(context, model, room)
-    if not is_about(question, context, library):
-        if on_text is not None:
-            on_text(REFUSAL)
-        return understood.explain(Answer(REFUSAL, refused=True, passages=context.passages))
-
-    prompt = open_book_prompt(question, context, instruction)
+            on_text(asked.settled.text)
+        return asked.settled
+    prompt = open_book_prompt(asked.understood.question, asked.context, instruction)
     answered = respond(
         prompt, model, max_new_tokens=max_new_tokens, adapter=adapter, on_text=on_text
     )
-    return understood.explain(checked(answered, library))
+    return asked.understood.explain(checked(answered, library))
 
 
-def understand(
+def prepare(
     question: str,
     library: Library,
     model: Model,
     *,
-    history: Sequence[Message] = (),
+    instruction: str,
+    max_new_tokens: int,
     groups: Sequence[str] | None = None,
-) -> Understood:
-    """Return the question as it is meant after `history`: as an able model writes it anew, else as rules complete it.
+    history: Sequence[Message] = (),
+    sent: Sequence[Message] = (),
+) -> Prepared:
+    """Return a question with the passages that the model has room for, or with its answer where no model is needed.
 
-    The rules leave a question that stands by itself alone, unless it finds nothing that is about it.
+    `sent` are messages of the chat that the model reads as well, and which take from that room.
 
     Raises:
-        ModelError: the model failed.
+        InputError: the model has no room for one passage. ModelError: the model failed.
     """
-    settings = library.settings
-    asked = [turn.content for turn in history if turn.role == "user"]
-    if settings.follow_ups == "off" or not asked:
-        return Understood(question, notes=library.notes)
-    if settings.follow_ups == "auto" and model.name not in MODELS:
-        written = follow_up.by_model(question, history, model)
-        if written is not None:
-            notes = (*library.notes, *_read_as(question, written[0]))
-            return Understood(written[0], usage=written[1], notes=notes)
-    language = question_language(f"{asked[-1]} {question}", library)
-    meant = follow_up.by_rules(question, history, language)
-    if meant == question:
-        context = find(question, library, text_counter(model), groups=groups)
-        if not is_about(question, context, library):
-            meant = follow_up.by_rules(question, history, language, always=True)
-    notes = (*library.notes, *_read_as(question, meant))
-    return Understood(meant, by_rules=meant != question, notes=notes)
+    meant = understand(question, library, model, history=history)
+    if meant.completed_by != "rules":  # these make a list of words, which no table can read
+        computed = compute(meant.question, library, model, groups=groups)
+        if computed is not None:
+            return Prepared(meant, settled=meant.explain(computed))
 
+    def look_up(wanted: str) -> tuple[Context, bool]:
+        room = room_for_passages(wanted, model, instruction, max_new_tokens, sent)
+        context = find(wanted, library, text_counter(model), room_tokens=room, groups=groups)
+        check_room(context, model, room)
+        return context, is_about(wanted, context, library)
 
-def _read_as(question: str, meant: str) -> tuple[str, ...]:
-    return () if meant == question else (f"The question was read as: {meant}",)
+    context, is_found = look_up(meant.question)
+    if not is_found and (completed := with_chat(meant, history, library)):
+        meant = completed
+        context, is_found = look_up(meant.question)
+    if is_found:
+        return Prepared(meant, context)
+    refused = Answer(REFUSAL, refused=True, passages=context.passages)
+    return Prepared(meant, context, meant.explain(refused))
 
 
 def compute(
@@ -238,7 +135,7 @@ def compute(
     """
     if library.tables is None:
         return None
-    language = question_language(question, library)
+    language = library.language_of(question)
     groups = library.groups if groups is None else groups
     computed = answer_from_tables(question, library.tables, language=language, groups=groups)
     writes_sql = library.settings.tables == "model"
@@ -263,7 +160,7 @@ def find(
         store=library.store,
         embedder=library.embedder,
         settings=library.settings,
-        language=question_language(question, library),
+        language=library.language_of(question),
         groups=library.groups if groups is None else groups,
         is_newer=library.is_newer,
         reranker=library.reranker,
@@ -283,11 +180,23 @@ def find(
     )
 
 
-def check_room(context: Context, model: Model, room_tokens: int) -> None:
+def room_for_passages(
+    question: str,
+    model: Model,
+    instruction: str,
+    max_new_tokens: int,
+    sent: Sequence[Message] = (),
+) -> int:
+    """Return how many tokens of passages the model can read beside the question, the messages `sent` and its answer."""
+    prompt = open_book_prompt(question, Context(()), instruction)
+    return model.context_tokens - max_new_tokens - model.count_tokens([*sent, *prompt.messages])
+
+
+def check_room(context: Context, model: Model, room: int) -> None:
     """Raise InputError if passages were found and none fits."""
     if context.num_dropped and not context.passages:
         raise InputError(
-            f"No passage fits: the model '{model.name}' leaves {room_tokens} tokens for them.",
+            f"No passage fits: the model '{model.name}' leaves {room} tokens for them.",
             hint="Shorten the chat, lower retrieval.chunk_tokens or evaluate.max_new_tokens, or take a model that "
             "reads more.",
         )
@@ -302,20 +211,20 @@ def respond(
     on_text: Callable[[str], None] | None = None,
 ) -> Answer:
     """Return what the model says to a prompt, with its references resolved; none in a refusal."""
-    said = model.generate(prompt, max_new_tokens=max_new_tokens, adapter=adapter, on_text=on_text)
-    return read_reply(said, prompt)
+    reply = model.generate(prompt, max_new_tokens=max_new_tokens, adapter=adapter, on_text=on_text)
+    return read_reply(reply, prompt)
 
 
-def read_reply(said: Generation, prompt: Prompt) -> Answer:
+def read_reply(reply: Generation, prompt: Prompt) -> Answer:
     """Return a model's reply to a prompt as an answer, with its references resolved."""
-    refused = is_refusal(said.text) or not said.text.strip()
+    refused = is_refusal(reply.text) or not reply.text.strip()
     return Answer(
-        text=said.text.strip() or REFUSAL,
-        citations=() if refused else cite(said.text, prompt.question, prompt.passages),
+        text=reply.text.strip() or REFUSAL,
+        citations=() if refused else cite(reply.text, prompt.question, prompt.passages),
         refused=refused,
-        usage=said.usage,
+        usage=reply.usage,
         passages=prompt.passages,
-        finish_reason=said.finish_reason,
+        finish_reason=reply.finish_reason,
     )
 
 
@@ -327,7 +236,7 @@ def is_about(question: str, context: Context, library: Library) -> bool:
     """
     if not context.passages:
         return False
-    language = question_language(question, library)
+    language = library.language_of(question)
     if library.refusal is not None:
         return library.refusal.accepts(question, context.passages, language)
     asked = set(analyser.tokens(question, language))
@@ -347,30 +256,6 @@ def checked(answer: Answer, library: Library) -> Answer:
     citations = checked_files(answer.citations, library.catalogue)
     against = notes_on(citations, answer.passages, library.edition_of)
     return replace(answer, citations=citations, notes=(*answer.notes, *against))
-
-
-def checked_files(citations: Sequence[Citation], catalogue: Catalogue) -> tuple[Citation, ...]:
-    """Return the citations, unverified where the file is no longer the one that was indexed."""
-    return tuple(_checked_file(citation, catalogue) for citation in citations)
-
-
-def _checked_file(citation: Citation, catalogue: Catalogue) -> Citation:
-    entered = catalogue.files.get(citation.source)
-    if not citation.verified or entered is None:
-        return citation
-    path = Path(entered.path)
-    if not path.is_file():
-        return replace(citation, verified=False, reason="the file is gone since it was indexed")
-    if sha256_of_file(path) != entered.sha256:
-        return replace(citation, verified=False, reason="the file has changed since it was indexed")
-    return citation
-
-
-def question_language(question: str, library: Library) -> str:
-    """Return the language whose analyser reads the question: the configured one, or one of the documents'."""
-    if library.settings.language != "auto":
-        return library.settings.language
-    return analyser.guess_language(question, library.catalogue.languages or ("en",))
 
 
 def text_counter(model: Model) -> Callable[[str], int]:

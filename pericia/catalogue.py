@@ -22,6 +22,8 @@ class Entered:
     language: str
     fingerprint: str  # of the settings that it was indexed with
     groups: tuple[str, ...] = ()  # who may read it; none means everybody
+    version: tuple[int, ...] = ()  # as its name or its first lines say
+    dated: str = ""  # likewise, in ISO form
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,9 @@ def read_catalogue(folder: Path) -> Catalogue:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         files = {
-            source: Entered(**{**entered, "groups": tuple(entered.get("groups", ()))})
+            source: Entered(
+                **entered | {name: tuple(entered.get(name, ())) for name in ("groups", "version")}
+            )
             for source, entered in stored["files"].items()
         }
         return Catalogue(files, tuple(stored["announced"]), stored.get("store", ""))

@@ -1,14 +1,18 @@
 """References of an answer are resolved and checked by rules, without a judge.
 
 `[n]` is verified if passage n was shown, a sentence or row of it supports the claim (shares words with it), and every
-number of the claim stands in that passage.
+number of the claim stands in that passage; and if the file is still the one that was indexed.
 """
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from pericia import analyser
+from pericia.catalogue import Catalogue
 from pericia.types import Chunk, Citation, Passage
+from pericia.workspace import sha256_of_file
 
 _REFERENCE = re.compile(r"\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
 _ROWS = re.compile(r"([A-Z]+)(\d+)(?::([A-Z]+)(\d+))?$")
@@ -24,6 +28,23 @@ def cite(text: str, question: str, passages: Sequence[Passage]) -> tuple[Citatio
         citation = _citation(claim, number, question, passages)
         found.setdefault((number, citation.quote), citation)
     return tuple(found.values())
+
+
+def checked_files(citations: Sequence[Citation], catalogue: Catalogue) -> tuple[Citation, ...]:
+    """Return the citations, unverified where the file is no longer the one that was indexed."""
+    return tuple(_checked_file(citation, catalogue) for citation in citations)
+
+
+def _checked_file(citation: Citation, catalogue: Catalogue) -> Citation:
+    entered = catalogue.files.get(citation.source)
+    if not citation.verified or entered is None:
+        return citation
+    path = Path(entered.path)
+    if not path.is_file():
+        return replace(citation, verified=False, reason="the file is gone since it was indexed")
+    if sha256_of_file(path) != entered.sha256:
+        return replace(citation, verified=False, reason="the file has changed since it was indexed")
+    return citation
 
 
 def _claims(text: str) -> Iterator[tuple[str, int]]:

@@ -234,9 +234,10 @@ def ask(
     """
     from pericia import answer as answering
     from pericia import models, registry
+    from pericia.library import open_library
 
     config, workspace = _open(config_file, config_needed=False)
-    library = answering.open_library(workspace, config)
+    library = open_library(workspace, config)
     reply = answering.answer(
         question,
         library,

@@ -29,6 +29,7 @@ from pericia.catalogue import (
 )
 from pericia.changes import Change, changed
 from pericia.config import RetrievalConfig
+from pericia.editions import edition
 from pericia.embedders import Embedder, Metered
 from pericia.errors import InputError, MissingExtraError
 from pericia.old_indexes import drop_earlier_store, drop_other_embedders
@@ -41,7 +42,7 @@ from pericia.workspace import lock, sha256_of
 
 COMMITS_TO_OPTIMIZE = 50
 TOKENS_VERSION = (
-    4  # raised when `analyser.tokens` or what is stored changes, so that it is made again
+    5  # raised when `analyser.tokens` or what is stored changes, so that it is made again
 )
 TABLES = "tables.sqlite"
 
@@ -275,6 +276,8 @@ def _commit(
     store.replace(entries)
     for reading in batch:
         change, document, made = reading.change, reading.document, reading.chunks
+        opening = " ".join([*made[0].headings, made[0].text]) if made else ""
+        stated = edition(change.source, opening, change.stat.st_mtime_ns)
         outcome.changes.append(change.kind)
         outcome.files.pop(change.moved_from, None)
         outcome.files[change.source] = Entered(
@@ -287,6 +290,8 @@ def _commit(
             language=made[0].language if made else settings.language,
             fingerprint=_fingerprint(settings, change.source),
             groups=document.groups,
+            version=stated.version or (),
+            dated=stated.dated.isoformat() if stated.dated else "",
         )
     write_catalogue(own, outcome.catalogue())
 

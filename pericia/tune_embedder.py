@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from pericia import embedders
-from pericia.answer import open_library
 from pericia.config import Config
 from pericia.dataset import read_dataset
 from pericia.errors import ConfigError, InputError
+from pericia.library import open_library
 from pericia.prompts import is_refusal
 from pericia.similarity import words
 from pericia.staging import indexed_text

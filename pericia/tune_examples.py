@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from pericia import models
-from pericia.answer import find, open_library
+from pericia.answer import find
 from pericia.config import Config
 from pericia.errors import ConflictError
 from pericia.evaluate.questions import read_questions
+from pericia.library import open_library
 from pericia.make_examples import make_examples
 from pericia.types import Context
 from pericia.workspace import Workspace, write_json_lines

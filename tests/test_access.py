@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from pericia.answer import Library, answer, open_library
+from pericia.answer import answer
 from pericia.catalogue import read_catalogue
 from pericia.config import Config, RetrievalConfig
 from pericia.index import index_folder, sync
+from pericia.library import Library, open_library
 from pericia.models.quote import QuoteModel
 from pericia.types import Answer
 from pericia.workspace import Workspace

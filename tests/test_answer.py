@@ -2,15 +2,15 @@ from pathlib import Path
 
 import pytest
 
-from pericia import embedders, models, staging
-from pericia.answer import Library, answer, find, open_library, respond, text_counter
+from pericia import models
+from pericia.answer import answer, find, respond, text_counter
 from pericia.catalogue import read_catalogue
-from pericia.config import Config, RetrievalConfig
+from pericia.config import RetrievalConfig
 from pericia.errors import InputError
 from pericia.index import index_folder, open_store, sync
+from pericia.library import Library
 from pericia.prompts import REFUSAL, open_book_prompt
 from pericia.types import Answer, Context
-from pericia.workspace import Workspace
 from tests.fakes import FakeEmbedder, FakeModel
 from tests.passages import passage
 
@@ -123,70 +123,3 @@ def test_the_context_leaves_room_for_the_answer(library: Library) -> None:
         find("How many bar does the pump hold?", library, text_counter(small)).passages
     )
     assert small.prompts
-
-
-def workspace_of(root: Path) -> Workspace:
-    (root / "docs").mkdir()
-    for number in range(3):
-        text = f"Pump P-{number} holds {40 + number} bar."
-        (root / "docs" / f"pump-{number}.txt").write_text(text, encoding="utf-8")
-    return Workspace(root)
-
-
-def index(workspace: Workspace, embedder: FakeEmbedder, key: str, paths: list[Path]) -> None:
-    sync(
-        paths,
-        folder=workspace.index,
-        store_name="lance",
-        embedder=embedder,
-        settings=RetrievalConfig(language="en"),
-        root=workspace.root,
-        embedder_key=key,
-    )
-
-
-class Interrupted(FakeEmbedder):
-    """Embeds one document, passage and summary, and then dies, as a process that is killed."""
-
-    name = "letters-2"
-    batches = 2
-
-    def embed_passages(self, texts):  # type: ignore[no-untyped-def]
-        if not self.batches:
-            raise KeyboardInterrupt
-        self.batches -= 1
-        return super().embed_passages(texts)
-
-
-def test_while_another_embedder_indexes_the_whole_index_of_the_earlier_one_answers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(staging, "BATCH_CHUNKS", 1)  # a commit a document
-    monkeypatch.setitem(embedders.EMBEDDERS, "old", "tests.fakes:FakeEmbedder")
-    monkeypatch.setitem(embedders.EMBEDDERS, "new", "tests.test_answer:Interrupted")
-    workspace = workspace_of(tmp_path)
-    question = "How many bar does pump P-2 hold?"
-    index(workspace, FakeEmbedder(), "old", [tmp_path / "docs"])
-    chosen = Config(embedder="new", retrieval=RetrievalConfig(language="en"))
-
-    def asked() -> tuple[Library, Answer]:
-        library = open_library(workspace, chosen)
-        return library, ask(question, library, models.load("quote"))
-
-    library, said = asked()  # nothing of the new one is there yet
-    assert (library.embedder.name, "42 bar" in said.text) == ("letters", True)
-    with pytest.raises(KeyboardInterrupt):
-        index(workspace, Interrupted(), "new", [tmp_path / "docs"])
-    partial = read_catalogue(index_folder(workspace.index, "letters-2"))
-    assert 0 < len(partial.files) < 3
-    library, said = asked()
-    assert (library.embedder.name, "42 bar" in said.text) == ("letters", True)
-    [note] = said.notes
-    assert "'new' has not embedded all documents yet" in note
-    assert "'old' answered" in note
-
-    monkeypatch.setattr(Interrupted, "batches", 100)
-    index(workspace, Interrupted(), "new", [tmp_path / "docs"])
-    library, said = asked()
-    assert (library.embedder.name, said.notes) == ("letters-2", ())
-    assert not index_folder(workspace.index, "letters").exists()

@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from pericia import models
-from pericia.answer import Library, answer
+from pericia.answer import answer
 from pericia.catalogue import read_catalogue
 from pericia.config import RetrievalConfig
 from pericia.conflicts import are_related, contradicts, newest_first, notes_on
 from pericia.editions import edition
 from pericia.index import index_folder, open_store, sync
+from pericia.library import Library
 from pericia.types import Answer, Chunk, Citation
 from tests.fakes import FakeEmbedder, FakeModel
 from tests.passages import passage

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from pericia.answer import Library, compute
+from pericia.answer import compute
 from pericia.catalogue import Catalogue
 from pericia.config import RetrievalConfig
+from pericia.library import Library
 from pericia.stores import load as load_store
 from pericia.table_sql import answer_by_sql
 from pericia.tables import TableStore

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pericia.answer import Library, answer, find, open_library
+from pericia.answer import answer, find
 from pericia.config import Config, RetrievalConfig
 from pericia.index import sync
+from pericia.library import Library, open_library
 from pericia.models.quote import QuoteModel
 from pericia.prompts import open_book_prompt
 from pericia.types import Answer

@@ -16,8 +16,8 @@ from pericia.errors import InputError
 from pericia.evaluate.normalise import says
 from pericia.evaluate.sourcing import is_same_source
 from pericia.index import index_folder, sync
+from pericia.library import Library, open_library
 from pericia.models import Model
-from pericia.prompts import open_book_prompt
 from pericia.refusal import Refusal, calibrate, write_refusal
 from pericia.retrieve import choose_legs, has_legs, retrieve, with_legs, write_legs
 from pericia.types import Adapter, Answer, Context, Dataset, Passage, Prompt, Question, TrainEvent
@@ -74,9 +74,8 @@ def open_tools(
         return models.load(config.model)
 
     def room_tokens(question: str) -> int:
-        model, empty = load_model(), open_book_prompt(question, Context(()), config.instruction)
-        room = model.context_tokens - config.evaluate.max_new_tokens
-        return room - model.count_tokens(empty.messages)
+        limit = config.evaluate.max_new_tokens
+        return answer.room_for_passages(question, load_model(), config.instruction, limit)
 
     def find(question: str) -> Context:
         if library is None:
@@ -128,7 +127,7 @@ def open_tools(
 
 def _library(
     config: Config, workspace: Workspace, on_file: Callable[[str, int, int], None]
-) -> answer.Library | None:
+) -> Library | None:
     if not config.documents:
         return None
     embedder = embedders.load(config.embedder)
@@ -142,14 +141,14 @@ def _library(
         embedder_key=config.embedder,
         on_event=lambda event: on_file(event.message, event.done, event.total),
     )
-    library = answer.open_library(workspace, config, embedder)
+    library = open_library(workspace, config, embedder)
     own = index_folder(workspace.index, embedder.name)
     if config.retrieval.legs != "auto" or (not done.has_changed and has_legs(own)):
         return library
     labelled = _labelled(config, workspace)
     if not labelled:
         return library
-    language = answer.question_language(" ".join(question for question, _ in labelled), library)
+    language = library.language_of(" ".join(question for question, _ in labelled))
     scores = choose_legs(
         labelled,
         store=library.store,
@@ -172,7 +171,7 @@ def _library(
 
 
 def _calibrated(
-    labelled: Sequence[tuple[str, list[str]]], library: answer.Library, language: str
+    labelled: Sequence[tuple[str, list[str]]], library: Library, language: str
 ) -> Refusal | None:
     """Return the rule when to refuse, fitted on questions with and without their documents."""
     files = library.catalogue.files
@@ -203,9 +202,9 @@ def _labelled(config: Config, workspace: Workspace) -> list[tuple[str, list[str]
     return named[:: max(1, len(named) // LEG_QUESTIONS)][:LEG_QUESTIONS]
 
 
-def _right_passages(question: Question, library: answer.Library) -> list[Passage]:
+def _right_passages(question: Question, library: Library) -> list[Passage]:
     """Return of each source of a question the first passage found that holds an answer, else the best one."""
-    language = answer.question_language(question.text, library)
+    language = library.language_of(question.text)
     chosen: list[Passage] = []
     for source in question.sources:
         files = library.catalogue.files.items()
@@ -227,7 +226,7 @@ def _right_passages(question: Question, library: answer.Library) -> list[Passage
     return chosen
 
 
-def _texts(sources: Collection[str], library: answer.Library) -> dict[str, str]:
+def _texts(sources: Collection[str], library: Library) -> dict[str, str]:
     """Return what is indexed of each document; many are read in one go."""
     source_of = {library.catalogue.files[source].document_id: source for source in sources}
     wanted = [None] if len(source_of) > FEW_DOCUMENTS else list(source_of)
@@ -244,7 +243,7 @@ def _model_identity(name: str) -> str:
     return base_sha256(base_folder(name))
 
 
-def _index_identity(library: answer.Library, config: Config) -> str:
+def _index_identity(library: Library, config: Config) -> str:
     """Return the hash of what search brings back: the indexed files, how they were read, and how they are found."""
     return sha256_of(
         [

@@ -10,13 +10,13 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from pericia.answer import Library, question_language
 from pericia.catalogue import Catalogue, read_catalogue
 from pericia.config import Config
 from pericia.embedders import Embedder
 from pericia.errors import ConflictError, InputError, NotFoundError, PericiaError
 from pericia.index import index_folder, open_store, sync
 from pericia.jobs import AttachedFile, Ledger, StoredFile, StoreRecord
+from pericia.library import Library
 from pericia.retrieve import retrieve, with_legs
 from pericia.types import Chunk, Passage
 
@@ -200,7 +200,7 @@ def search(
             store=library.store,
             embedder=library.embedder,
             settings=library.settings.model_copy(update={"top_k": max_results}),
-            language=question_language(question, library),
+            language=library.language_of(question),
             groups=library.groups,
             documents=documents,
         )

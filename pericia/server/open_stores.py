@@ -3,9 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from pericia.answer import Library
 from pericia.errors import NotFoundError
 from pericia.jobs import AttachedFile, StoreRecord
+from pericia.library import Library
 from pericia.server.filters import matches
 from pericia.server.house import House
 from pericia.server.store_schemas import Filter

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pericia.answer import checked_files, is_about, read_reply, text_counter, understand
+from pericia.answer import is_about, read_reply, room_for_passages, text_counter
 from pericia.catalogue import Catalogue
+from pericia.citations import checked_files
 from pericia.context import fit_context
 from pericia.models import Model
 from pericia.prompts import REFUSAL, open_book_prompt
@@ -14,6 +15,7 @@ from pericia.server.open_stores import open_stores
 from pericia.server.served import Ask, Asked, Served
 from pericia.server.store_schemas import FileSearch
 from pericia.types import Answer, Context, Generation, Message
+from pericia.understand import understand, with_chat
 
 
 def reader_of(house: House, tool: FileSearch, served: Served) -> Ask:
@@ -29,19 +31,24 @@ def reader_of(house: House, tool: FileSearch, served: Served) -> Ask:
         max_new_tokens = config.evaluate.max_new_tokens
         libraries = open_stores(house, tool.vector_store_ids, tool.filters)
         understood = understand(question, libraries[0][0], model, history=history)
-        question = understood.question
-        passages = search(
-            libraries,
-            question,
-            max_results=tool.max_num_results or config.retrieval.top_k,
-            min_score=tool.ranking_options.score_threshold if tool.ranking_options else 0.0,
-        )
-        empty = open_book_prompt(question, Context(()), instruction)
-        room = model.context_tokens - max_new_tokens
-        room -= model.count_tokens([*history, *empty.messages])
-        budget = min(config.retrieval.context_tokens, room)
-        context = fit_context(passages, budget_tokens=budget, count_tokens=text_counter(model))
-        prompt = open_book_prompt(question, context, instruction)
+
+        def look_up(wanted: str) -> tuple[Context, bool]:
+            passages = search(
+                libraries,
+                wanted,
+                max_results=tool.max_num_results or config.retrieval.top_k,
+                min_score=tool.ranking_options.score_threshold if tool.ranking_options else 0.0,
+            )
+            room = room_for_passages(wanted, model, instruction, max_new_tokens, history)
+            budget = min(config.retrieval.context_tokens, room)
+            context = fit_context(passages, budget_tokens=budget, count_tokens=text_counter(model))
+            return context, any(is_about(wanted, context, library) for library, _ in libraries)
+
+        context, is_found = look_up(understood.question)
+        if not is_found and (completed := with_chat(understood, history, libraries[0][0])):
+            understood = completed
+            context, is_found = look_up(understood.question)
+        prompt = open_book_prompt(understood.question, context, instruction)
         files = {s: e for library, _ in libraries for s, e in library.catalogue.files.items()}
 
         def cite(said: Generation) -> Answer:
@@ -49,9 +56,8 @@ def reader_of(house: House, tool: FileSearch, served: Served) -> Ask:
             checked = checked_files(answer.citations, Catalogue(files))
             return understood.explain(replace(answer, citations=checked))
 
-        refusal = None
-        if not any(is_about(question, context, library) for library, _ in libraries):
-            refusal = understood.explain(Answer(REFUSAL, refused=True, passages=context.passages))
+        refused = Answer(REFUSAL, refused=True, passages=context.passages)
+        refusal = None if is_found else understood.explain(refused)
         return Asked(prompt, served.adapter, max_new_tokens, cite, refusal)
 
     return ask

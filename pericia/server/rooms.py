@@ -8,19 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pericia import registry
-from pericia.answer import (
-    Library,
-    Understood,
-    check_room,
-    checked,
-    compute,
-    find,
-    is_about,
-    open_library,
-    read_reply,
-    text_counter,
-    understand,
-)
+from pericia.answer import Prepared, checked, prepare, read_reply
 from pericia.config import ARM_NAMES, Config
 from pericia.dataset import read_dataset
 from pericia.errors import NotFoundError, PericiaError
@@ -28,10 +16,12 @@ from pericia.evaluate.arms import ARMS, Bench
 from pericia.evaluate.records import latest_run, read_record
 from pericia.evaluate.report import recompute
 from pericia.evaluate.tools import is_tunable
+from pericia.library import Library, open_library
 from pericia.models import Model
-from pericia.prompts import PROMPTS_VERSION, REFUSAL, open_book_prompt
+from pericia.prompts import PROMPTS_VERSION
 from pericia.server.served import ArmRoom, Asked
-from pericia.types import Adapter, Answer, Context, Example, Generation, Message, Question
+from pericia.types import Adapter, Answer, Example, Generation, Message, Question
+from pericia.understand import Understood
 from pericia.workspace import Workspace, sha256_of, sha256_of_file
 
 
@@ -91,43 +81,37 @@ class Industry(ArmRoom):
         kind = ARMS[arm]
         instruction = instruction or self._config.instruction
         max_new_tokens = self._config.evaluate.max_new_tokens
-        context = Context(())
         library = self.library() if kind.needs_passages else None
-        understood = Understood(question)
+        asked = Prepared(Understood(question))
         if library is not None:
-            understood = understand(question, library, model, history=history)
-            question = understood.question
-            empty = open_book_prompt(question, context, instruction)
-            room = model.context_tokens - max_new_tokens
-            room -= model.count_tokens([*history, *empty.messages])
-            context = find(question, library, text_counter(model), room_tokens=room)
-            check_room(context, model, room)
+            asked = prepare(
+                question,
+                library,
+                model,
+                instruction=instruction,
+                max_new_tokens=max_new_tokens,
+                history=history,
+                sent=history,
+            )
         bench = Bench(
             model=model,
             instruction=instruction,
             max_new_tokens=max_new_tokens,
-            contexts={"asked": context},
+            contexts={"asked": asked.context},
             examples=self._examples if arm == "few_shot" else (),
             num_examples=self._config.evaluate.few_shot,
             adapters=self._adapters(),
         )
-        request = kind.request(Question("asked", question, ()), bench)
+        request = kind.request(Question("asked", asked.understood.question, ()), bench)
         adapter = Path(request.adapter.path) if request.adapter else None
 
         def cite(said: Generation) -> Answer:
             answer = read_reply(said, request.prompt)
             if library is None:
                 return answer
-            return understood.explain(checked(answer, library))
+            return asked.understood.explain(checked(answer, library))
 
-        refusal = None
-        if library is not None and not understood.by_rules:
-            refusal = compute(question, library, model)
-        if refusal is None and library is not None and not is_about(question, context, library):
-            refusal = Answer(REFUSAL, refused=True, passages=context.passages)
-        if refusal is not None:
-            refusal = understood.explain(refusal)
-        return Asked(request.prompt, adapter, max_new_tokens, cite, refusal)
+        return Asked(request.prompt, adapter, max_new_tokens, cite, asked.settled)
 
     def library(self) -> Library:
         """See `ArmRoom.library`; it is opened again when it has changed."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pericia.answer import Library
 from pericia.errors import NotFoundError
+from pericia.library import Library
 from pericia.models import Model
 from pericia.types import Answer, Generation, Message, Prompt, Sampling
 from pericia.workspace import sha256_of

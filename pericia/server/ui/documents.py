@@ -1,5 +1,6 @@
 """Screen Documents: files come in, are read, looked at and taken out; the page of a citation's source."""
 
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -7,7 +8,6 @@ from fastapi import APIRouter, File, Request, UploadFile
 from fastapi import Form as Field
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from pericia.answer import question_language
 from pericia.documents import READERS
 from pericia.errors import PericiaError
 from pericia.retrieve import retrieve
@@ -33,7 +33,9 @@ def routes(frame: Frame) -> APIRouter:
             "totals": documents.totals(found),
             "task": task,
             "is_reading": task is not None and task.status == "running",
-            "folder": shelf.upload_folder(house.workspace, house.config),
+            "folder": _shown(
+                shelf.upload_folder(house.workspace, house.config), house.workspace.root
+            ),
             "suffixes": sorted(filter(None, READERS)),
             "show": request.query_params.get("show", "all"),
             **more,
@@ -94,7 +96,7 @@ def routes(frame: Frame) -> APIRouter:
                     store=library.store,
                     embedder=library.embedder,
                     settings=library.settings.model_copy(update={"top_k": _FOUND}),
-                    language=question_language(q, library),
+                    language=library.language_of(q),
                     groups=library.groups,
                 )
             except PericiaError as error:
@@ -159,3 +161,8 @@ def routes(frame: Frame) -> APIRouter:
         return frame.page(request, "source.html", screen="documents", found=found)
 
     return router
+
+
+def _shown(folder: Path, root: Path) -> str:
+    """Return a folder as a person of this project calls it."""
+    return str(folder.relative_to(root) if folder.is_relative_to(root) else folder)
