@@ -9,7 +9,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,11 @@ from pericia.types import FinishReason, Generation, Message, Prompt, Sampling, T
 KEY_VARIABLE = "PERICIA_UPSTREAM_KEY"
 MAX_LOADED = 16  # adapters on the server at once; the one used least recently makes room
 _CONTEXT_TOKENS = 4096  # where the server does not say
-_BYTES_PER_TOKEN = (
-    3  # a careful guess where the server does not count: English has 4, other languages fewer
-)
+_BYTES_PER_TOKEN = 3  # a careful guess where nobody counts: English has 4, other languages fewer
 _TOKENS_PER_MESSAGE = 4
+_TAKES_NONE = (
+    "vLLM: --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True. Pericia: serve.takes_adapters."
+)
 
 
 def load_openai(name: str) -> "RemoteModel":
@@ -114,41 +115,55 @@ class RemoteModel:
         adapter: Path | None,
         on_text: Callable[[str], None] | None,
     ) -> Generation:
+        with _as_ours(self.name):
+            try:
+                return self._asked(prompt, options, max_new_tokens, adapter, on_text)
+            except openai.NotFoundError:  # a server that was started anew knows no adapter any more
+                if adapter is None:
+                    raise
+                self._forget(adapter)
+                return self._asked(prompt, options, max_new_tokens, adapter, on_text)
+
+    def _asked(
+        self,
+        prompt: Prompt,
+        options: dict[str, Any],
+        max_new_tokens: int,
+        adapter: Path | None,
+        on_text: Callable[[str], None] | None,
+    ) -> Generation:
         started = time.perf_counter()
         pieces: list[str] = []
         logprobs: list[TokenLogprob] = []
         reason: FinishReason = "stop"
         first_token_ms = None
         counted = None
-        with _as_ours(self.name):
-            model = self._model if adapter is None else self._hand_over(adapter)
-            create: Any = (
-                self._client.chat.completions.create
-            )  # its overloads know no shared options
-            stream = create(
-                model=model,
-                messages=as_chat(prompt.messages),
-                max_tokens=max_new_tokens,
-                stream=True,
-                stream_options={"include_usage": True},
-                **options,
-            )
-            with stream:
-                for chunk in stream:
-                    counted = chunk.usage or counted
-                    for choice in chunk.choices:
-                        logprobs += _read_logprobs(choice.logprobs)
-                        if choice.finish_reason == "length":
-                            reason = "length"
-                        if not choice.delta.content:
-                            continue
-                        first_token_ms = first_token_ms or (time.perf_counter() - started) * 1000
-                        pieces.append(choice.delta.content)
-                        try:
-                            if on_text is not None:
-                                on_text(choice.delta.content)
-                        except EnoughError:
-                            return self._result(prompt, pieces, None, started, first_token_ms)
+        model = self._model if adapter is None else self._hand_over(adapter)
+        create: Any = self._client.chat.completions.create  # its overloads know no shared options
+        stream = create(
+            model=model,
+            messages=as_chat(prompt.messages),
+            max_tokens=max_new_tokens,
+            stream=True,
+            stream_options={"include_usage": True},
+            **options,
+        )
+        with stream:
+            for chunk in stream:
+                counted = chunk.usage or counted
+                for choice in chunk.choices:
+                    logprobs += _read_logprobs(choice.logprobs)
+                    if choice.finish_reason == "length":
+                        reason = "length"
+                    if not choice.delta.content:
+                        continue
+                    first_token_ms = first_token_ms or (time.perf_counter() - started) * 1000
+                    pieces.append(choice.delta.content)
+                    try:
+                        if on_text is not None:
+                            on_text(choice.delta.content)
+                    except EnoughError:
+                        return self._result(prompt, pieces, None, started, first_token_ms)
         made = self._result(prompt, pieces, counted, started, first_token_ms)
         return Generation(made.text, made.usage, reason, tuple(logprobs))
 
@@ -168,31 +183,40 @@ class RemoteModel:
 
     def _hand_over(self, adapter: Path) -> str:
         """Return the name under which the server has the adapter, loaded now if need be."""
-        weights = adapter / "adapter_model.safetensors"
-        if not weights.exists():
-            text = f"'{adapter}' is no adapter: it has no {weights.name}."
-            raise InputError(text, hint="Train it again, or mend the path.")
-        mark = f"{adapter.resolve()} {weights.stat().st_mtime_ns}"
-        name = f"pericia-{sha256(mark.encode()).hexdigest()[:16]}"
+        name = _name_of(adapter)
         with self._loading:
             if name in self._loaded:
                 self._loaded.move_to_end(name)
                 return name
-            path = str(adapter.resolve())
+            body = {"lora_name": name, "lora_path": str(adapter.resolve())}
             try:
-                self._post("/load_lora_adapter", {"lora_name": name, "lora_path": path})
+                self._post("/load_lora_adapter", body)
             except openai.BadRequestError as error:
                 if "already" not in str(error):  # loaded by a server before this one
                     raise
-            except (openai.NotFoundError, openai.PermissionDeniedError) as error:
-                text = f"The server of '{self.name}' does not take adapters."
-                hint = "vLLM: --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True. Pericia: serve.takes_adapters."
-                raise ModelError(text, hint=hint) from error
+            except openai.NotFoundError as error:
+                raise self._not_taken(adapter, error) from error
+            except openai.PermissionDeniedError as error:
+                text = f"The server of '{self.name}' does not take adapters: {error.message}"
+                raise ModelError(text, hint=_TAKES_NONE) from error
             self._loaded[name] = None
             while len(self._loaded) > MAX_LOADED:
                 oldest, _ = self._loaded.popitem(last=False)
-                self._post("/unload_lora_adapter", {"lora_name": oldest})
+                with suppress(openai.NotFoundError):  # it is gone already
+                    self._post("/unload_lora_adapter", {"lora_name": oldest})
         return name
+
+    def _not_taken(self, adapter: Path, error: openai.NotFoundError) -> ModelError:
+        """Return why an adapter was not found there: the call is unknown, or the folder is."""
+        if "adapter" not in error.message.lower():
+            text = f"The server of '{self.name}' does not take adapters."
+            return ModelError(text, hint=_TAKES_NONE)
+        text = f"The server of '{self.name}' does not find the adapter '{adapter.resolve()}'."
+        return ModelError(text, hint="Both servers must see this folder under the same path.")
+
+    def _forget(self, adapter: Path) -> None:
+        with self._loading:
+            self._loaded.pop(_name_of(adapter), None)
 
     def _counted(self, messages: Sequence[Message]) -> dict[str, Any] | None:
         """Return what the server says of a chat's length, None where it does not count (vLLM and Pericia do)."""
@@ -208,6 +232,20 @@ class RemoteModel:
     def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:
         """Return the answer to what the official client has no method for."""
         return self._client.post(path, body=body, cast_to=httpx.Response)
+
+
+def _name_of(adapter: Path) -> str:
+    """Return the name that an adapter has on the server; weights trained anew in the same folder have another one.
+
+    Raises:
+        InputError: the folder holds no adapter.
+    """
+    weights = adapter / "adapter_model.safetensors"
+    if not weights.exists():
+        text = f"'{adapter}' is no adapter: it has no {weights.name}."
+        raise InputError(text, hint="Train it again, or mend the path.")
+    mark = f"{adapter.resolve()} {weights.stat().st_mtime_ns}"
+    return f"pericia-{sha256(mark.encode()).hexdigest()[:16]}"
 
 
 def _options(sampling: Sampling) -> dict[str, Any]:
@@ -248,6 +286,9 @@ def _as_ours(name: str) -> Iterator[None]:
         raise InputError(f"The server of '{name}' refuses: {error.message}") from error
     except openai.APIStatusError as error:
         text = f"The server of '{name}' answers {error.status_code}: {error.message}"
+        raise ModelError(text, hint="See its log.") from error
+    except openai.APIError as error:  # in the middle of a stream, or an answer that cannot be read
+        text = f"The server of '{name}' broke off: {error.message}"
         raise ModelError(text, hint="See its log.") from error
     except openai.OpenAIError as error:  # no key, or no address
         raise ModelError(str(error), hint="Set the variables of OpenAI's client.") from error
