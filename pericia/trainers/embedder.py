@@ -32,6 +32,7 @@ from transformers.utils import logging as transformers_logging
 
 from pericia.config import EmbedderTrainConfig
 from pericia.errors import InputError, JobError, ModelError
+from pericia.machine import look_at_machine
 from pericia.types import TrainEvent
 
 Pairs = Sequence[tuple[str, str]]  # question and passage
@@ -154,7 +155,7 @@ def _arguments(
         warmup_steps=0.1,  # below 1 it is a share
         batch_sampler=BatchSamplers.NO_DUPLICATES,
         use_cpu=not torch.cuda.is_available(),
-        bf16=torch.cuda.is_available(),
+        bf16=torch.cuda.is_available() or look_at_machine().has_bf16,
         save_strategy="epoch",
         save_total_limit=2,
         logging_steps=1,
