@@ -85,11 +85,13 @@ class FakeEmbedder:
 class FakeTrainer:
     """Writes an adapter folder at once: a token is a word, the loss of step n is 1 / n, a checkpoint an epoch.
 
-    `step_s` makes each step take its time; a checkpoint that is there already is gone on from.
+    `step_s` makes each step take its time; a checkpoint that is there already is gone on from. `valid_losses` are
+    those of the epochs, 2 / n where there are none.
     """
 
-    def __init__(self, step_s: float = 0.0) -> None:
+    def __init__(self, step_s: float = 0.0, valid_losses: Sequence[float] = ()) -> None:
         self.step_s = step_s
+        self.valid_losses = tuple(valid_losses)
         self.parents: list[Path | None] = []
         self.settings: list[TrainConfig] = []
 
@@ -149,7 +151,10 @@ class FakeTrainer:
             if on_event is not None:
                 on_event(TrainEvent(step, num_steps, loss=1 / step))
                 if is_last_of_epoch:
-                    on_event(TrainEvent(step, num_steps, validation_loss=2 / step))
+                    loss = 2 / step
+                    if self.valid_losses:
+                        loss = self.valid_losses[step // steps_an_epoch - 1]
+                    on_event(TrainEvent(step, num_steps, validation_loss=loss))
             if is_last_of_epoch:
                 checkpoint = folder / "checkpoints" / f"checkpoint-{step}"
                 _write_adapter(checkpoint)

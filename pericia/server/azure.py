@@ -36,7 +36,8 @@ def routes(house: House) -> APIRouter:
     @router.post("/{name:path}", include_in_schema=False)
     def deploy(name: str, body: DeploymentRequest) -> Response:
         model = body.properties.model
-        house.experts.find(model.name)
+        if house.experts.model_named(model.name) is None:
+            raise _unsupported(house, model.name)
         is_new = name not in {deployment.id for deployment in ledger.all(Deployment)}
         ledger.remove(Deployment, name)
         asked = {"format": model.format, "name": model.name, "version": model.version}
@@ -58,6 +59,18 @@ def routes(house: House) -> APIRouter:
         return Response(status_code=200)
 
     return router
+
+
+def _unsupported(house: House, model: str) -> RequestError:
+    """Return the refusal of a deployment whose model is none: Azure takes models only, not other deployments."""
+    stands_for = {one.id: one.model for one in house.ledger.all(Deployment)}
+    text = f"The model '{model}' does not exist, so it cannot be deployed."
+    hint = "GET /v1/models lists what can be."
+    if model in stands_for:
+        text = f"'{model}' is a deployment, and a deployment stands for a model."
+        hint = f"Name its model: '{stands_for[model]}'."
+    code = "DeploymentModelNotSupported"
+    return RequestError(text, code=code, param="properties.model.name", hint=hint)
 
 
 def _shape(deployment: Deployment) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """POST /chat/completions and /completions: a chat or a text goes on, whole or as a stream of pieces."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -148,9 +148,8 @@ async def _stream(
     house: House, request: Request, reply: Reply, works: Sequence[Work], *, include_usage: bool
 ) -> StreamingResponse:
     """Return the stream, once its first piece is there: what can be refused is refused before the first byte."""
-    house.turns.check()
-    merged = _merged([house.turns.stream(work, is_further=True) for work in works])
-    first = await anext(merged)
+    stream = house.turns.stream(works)
+    first = await anext(stream)
 
     async def choices() -> AsyncIterator[tuple[list[dict[str, Any]], Answer | None]]:
         opened: set[int] = set()
@@ -163,7 +162,7 @@ async def _stream(
             else:
                 yield [*opening, *reply.pieces(index, piece)], None
             try:
-                index, piece = await anext(merged)
+                index, piece = await anext(stream)
             except StopAsyncIteration:
                 return
 
@@ -184,28 +183,9 @@ async def _stream(
         except CallerGoneError:
             return
         finally:
-            await merged.aclose()
+            await stream.aclose()
         yield server_sent("[DONE]")
 
     return StreamingResponse(
         kept_alive(lines()), media_type="text/event-stream", headers=STREAM_HEADERS
     )
-
-
-async def _merged(
-    streams: Sequence[AsyncIterator[str | Answer]],
-) -> AsyncGenerator[tuple[int, str | Answer], None]:
-    """Yield the pieces of all streams with their index, each as soon as it is there."""
-    waited = {asyncio.ensure_future(anext(s)): index for index, s in enumerate(streams)}
-    try:
-        while waited:
-            done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                index = waited.pop(task)
-                piece = task.result()
-                yield index, piece
-                if not isinstance(piece, Answer):
-                    waited[asyncio.ensure_future(anext(streams[index]))] = index
-    finally:
-        for task in waited:
-            task.cancel()

@@ -1,7 +1,7 @@
 """The outermost layer of the API: request id, keys, size of the body, metrics, and a log without contents.
 
-Each request is a line of JSON in `requests.log`: when, which, by which key, how long, with what end. No body, no
-query and no key is ever written.
+Each request is a line of JSON in `requests.log`: when, which, by which key, how long, with what end. No body, no key
+and nothing of a query but Azure's `api-version` is ever written.
 """
 
 import json
@@ -13,8 +13,10 @@ from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pericia.errors import PericiaError
@@ -25,6 +27,8 @@ from pericia.server.wire import error_response, limited
 _LOG_BYTES = 10 << 20
 _LOGS_KEPT = 5
 _GONE = 499  # nginx's word for a caller who left before the answer
+_VERSION_LENGTH = 40  # of what is kept of an api-version; Azure's have 18 at most
+log = logging.getLogger("pericia.server")
 
 
 class RequestLog:
@@ -84,6 +88,12 @@ class Envelope:
             await self._app(scope, limited(receive, headers, path), send_with_id)
         except PericiaError as error:  # of the gate, or of the announced length
             await error_response(error, path)(scope, receive, send_with_id)
+        except Exception as error:
+            if status != _GONE:  # the answer has begun
+                raise
+            log.exception("%s %s (%s)", method, path, request_id)
+            answer = scope["app"].exception_handlers[Exception](Request(scope), error)
+            await answer(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "none")
@@ -95,4 +105,13 @@ class Envelope:
                 path=path,
                 status=status,
                 ms=round(seconds * 1000, 1),
+                **_version(scope),
             )
+
+
+def _version(scope: Scope) -> dict[str, str]:
+    """Return the api-version that Azure's clients send with every request."""
+    given = parse_qs(scope["query_string"].decode("latin-1"))
+    return (
+        {"api_version": given["api-version"][0][:_VERSION_LENGTH]} if "api-version" in given else {}
+    )

@@ -105,18 +105,10 @@ class Experts:
         """
         if in_deployments and (deployed := self._deployed(name)) is not None:
             return deployed
-        # the industry's own names come first; others need not look at its index and its runs
-        parts: list[Callable[[], Iterator[Served]]] = [self._fixed, self._aliases, self._tuned]
-        if name.partition(":")[0] == self._config.name:
-            parts.insert(0, self._arms)
-        for part in parts:
-            for one in part():
-                if one.name == name:
-                    return one
+        if (one := self.model_named(name)) is not None:
+            return one
         if (deployed := self._deployed(name)) is not None:
             return deployed
-        if self._config.serve.aliases and is_chat_alias(name):
-            return Served(name, "base", self.base, self._started, alias_of=self.base)
         known = [one for one in self.served() if not one.alias_of and one.kind != "embedder"]
         shown = ", ".join(one.name for one in known)
         arm = name.removeprefix(f"{self._config.name}:")
@@ -128,13 +120,27 @@ class Experts:
             f"The model '{name}' does not exist.", code=code, status=404, param="model", hint=hint
         )
 
+    def model_named(self, name: str) -> Served | None:
+        """Return the model of this name, None where there is none; deployments are not looked at."""
+        # the industry's own names come first; others need not look at its index and its runs
+        parts: list[Callable[[], Iterator[Served]]] = [self._fixed, self._aliases, self._tuned]
+        if name.partition(":")[0] == self._config.name:
+            parts.insert(0, self._arms)
+        for part in parts:
+            for one in part():
+                if one.name == name:
+                    return one
+        if self._config.serve.aliases and is_chat_alias(name):
+            return Served(name, "base", self.base, self._started, alias_of=self.base)
+        return None
+
     def _deployed(self, name: str) -> Served | None:
-        """Return what a deployment stands for: a model, and never another deployment, so that no two name each other."""
-        deployments = {d.id: d.model for d in self._ledger.all(Deployment)}
-        model = deployments.get(name)
-        if model is None or model in deployments:
-            return None
-        return replace(self.find(model), name=name)
+        """Return what a deployment stands for: a model, and never another deployment."""
+        for deployment in self._ledger.all(Deployment):
+            if deployment.id == name:
+                model = self.model_named(deployment.model)
+                return None if model is None else replace(model, name=name)
+        return None
 
     def check_prompt(self, served: Served, chat: Sequence[Message], decoding: Decoding) -> int:
         """Return how many new tokens there is room for, at most as many as wanted.

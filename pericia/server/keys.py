@@ -11,6 +11,7 @@ from pericia.jobs import Key
 from pericia.server.gate import Scope, make_key
 from pericia.server.house import House
 from pericia.server.schemas import Request
+from pericia.server.wire import RequestError
 
 LABEL_LENGTH = 100
 
@@ -41,7 +42,15 @@ def routes(house: House) -> APIRouter:
 
 
 def made(house: House, label: str, scopes: Collection[str]) -> tuple[Key, str]:
-    """Return a new key's row and the key itself, which is not kept: its hash is."""
+    """Return a new key's row and the key itself, which is not kept: its hash is.
+
+    Raises:
+        RequestError: no key is asked for here, so another one would keep nobody out.
+    """
+    if not house.gate.is_on:
+        text = "This server asks for no key, so a new one would keep nobody out."
+        hint = "Set PERICIA_API_KEY, the owner's key, and start the server again."
+        raise RequestError(text, code="keys_are_off", hint=hint)
     row, text = make_key(house.ledger, label.strip(), frozenset(scopes))
     house.gate.forget()
     return row, text

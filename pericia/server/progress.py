@@ -1,5 +1,6 @@
 """What a training at work leaves in the ledger: steps, events, an estimate of its end, and checkpoints to be served."""
 
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -73,7 +74,7 @@ class Progress:
             self._ledger.set_job(self._job.id, estimated_finish=now + left)
 
     def keep_checkpoints(self) -> None:
-        """List checkpoints that are complete: the last three, as adapters that can be served."""
+        """List checkpoints that are complete: the last three and the best, as adapters that can be served."""
         folder = self._ledger.job_folder(self._job.id)
         complete = (folder / "training" / "checkpoints").glob("checkpoint-*/pericia-complete")
         new = [mark.parent for mark in complete if step_of(mark.parent) not in self._kept_steps]
@@ -93,11 +94,19 @@ class Progress:
                 found = {"train_loss": loss.train_loss, "full_valid_loss": loss.valid_loss}
                 metrics |= {name: value for name, value in found.items() if value is not None}
             values = {"job_id": self._job.id, "step": step, "folder": str(kept), "metrics": metrics}
-            known.append(self._ledger.add(Checkpoint, new_id("ftckpt_"), **values))
+            id_ = new_id("ftchkpt-" if self._job.dialect == "azure" else "ftckpt_")
+            known.append(self._ledger.add(Checkpoint, id_, **values))
         known.sort(key=lambda checkpoint: checkpoint.step)
+        best = min(known, key=_valid_loss)
         for old in known[:-KEPT_CHECKPOINTS]:
+            if old is best and _valid_loss(best) < math.inf:
+                continue
             self._ledger.remove(Checkpoint, old.id)
             shutil.rmtree(old.folder, ignore_errors=True)
+
+
+def _valid_loss(checkpoint: Checkpoint) -> float:
+    return float(checkpoint.metrics.get("full_valid_loss", math.inf))
 
 
 def step_of(checkpoint: Path) -> int:

@@ -62,8 +62,8 @@ def routes(house: House) -> APIRouter:
 
         if not body.stream:
             return JSONResponse(reply.whole(await house.turns.whole(work, request.is_disconnected)))
-        stream = house.turns.stream(work)
-        first = await anext(stream)  # what can be refused is refused before the first byte
+        stream = house.turns.stream([work])
+        _, first = await anext(stream)  # what can be refused is refused before the first byte
         dialect = dialect_of(request.url.path)
 
         async def lines() -> AsyncIterator[str]:
@@ -74,6 +74,8 @@ def routes(house: House) -> APIRouter:
                 yield server_sent(error_body(error, dialect))
             except CallerGoneError:
                 return
+            finally:
+                await stream.aclose()
 
         return StreamingResponse(
             kept_alive(lines()), media_type="text/event-stream", headers=STREAM_HEADERS
@@ -121,7 +123,7 @@ class _Reply:
         return self._response("completed", [*items, message], answer)
 
     async def events(
-        self, first: str | Answer, rest: AsyncIterator[str | Answer]
+        self, first: str | Answer, rest: AsyncIterator[tuple[int, str | Answer]]
     ) -> AsyncIterator[dict[str, Any]]:
         """Yield the events of a stream in the order in which OpenAI sends them."""
         number = 0
@@ -147,7 +149,7 @@ class _Reply:
         piece = first
         while not isinstance(piece, Answer):
             yield event("output_text.delta", **place, delta=piece, logprobs=[])
-            piece = await anext(rest)
+            _, piece = await anext(rest)
         notes = self._annotations(piece)
         for position, note in enumerate(notes):
             values = {"annotation_index": position, "annotation": note}

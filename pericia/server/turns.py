@@ -7,8 +7,9 @@ next piece; a stop string ends it and is never sent.
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 from pericia.errors import EnoughError
 from pericia.server.wire import BusyError
@@ -49,31 +50,36 @@ class Turns:
             raise BusyError(text, retry_after_s=max(1, min(60, round(wait_s))))
 
     async def stream(
-        self, work: Callable[[OnText], Answer], *, is_further: bool = False
-    ) -> AsyncIterator[str | Answer]:
-        """Yield the pieces of an answer as they grow, and the Answer itself last.
+        self, works: Sequence[Callable[[OnText], Answer]]
+    ) -> AsyncGenerator[tuple[int, str | Answer], None]:
+        """Yield the pieces of several answers as they grow, each with its index, and each Answer itself last.
 
-        `is_further` marks another choice of a request that has been let in.
+        Pieces that have arrived while the caller was busy come as one, so a server under load sends fewer.
 
         Raises:
-            BusyError: too many wait already. PericiaError: whatever `work` raises.
+            BusyError: too many wait already. PericiaError: whatever a work raises.
         """
-        if not is_further:
-            self.check()
+        self.check()
         loop = asyncio.get_running_loop()
-        pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        pieces: asyncio.Queue[tuple[int, str | None]] = asyncio.Queue()
         gone = threading.Event()
 
-        def on_text(piece: str) -> None:
+        def on_text(index: int, piece: str) -> None:
             _leave_if(gone)
-            loop.call_soon_threadsafe(pieces.put_nowait, piece)
+            loop.call_soon_threadsafe(pieces.put_nowait, (index, piece))
 
-        future = self._submit(work, on_text, gone, loop)
-        future.add_done_callback(lambda _: _call(loop, pieces.put_nowait, _END))
+        futures = []
+        for index, work in enumerate(works):
+            future = self._submit(work, partial(on_text, index), gone, loop)
+            end = partial(_call, loop, pieces.put_nowait, (index, _END))
+            future.add_done_callback(lambda _, end=end: end())  # type: ignore[misc]
+            futures.append(future)
+        num_open = len(futures)
         try:
-            while (piece := await pieces.get()) is not _END:
-                yield piece
-            yield future.result()
+            while num_open:
+                for index, piece in await _arrived(pieces):
+                    num_open -= piece is _END
+                    yield index, futures[index].result() if piece is _END else piece
         finally:
             gone.set()
 
@@ -122,6 +128,19 @@ class Turns:
 
     def _leave(self) -> None:
         self.num_waiting -= 1
+
+
+async def _arrived(pieces: "asyncio.Queue[tuple[int, str | None]]") -> list[tuple[int, str | None]]:
+    """Return what has arrived, once something has; pieces of one answer that follow each other are joined."""
+    found = [await pieces.get()]
+    while not pieces.empty():
+        index, piece = pieces.get_nowait()
+        last_index, last = found[-1]
+        if index == last_index and last is not _END and piece is not _END:
+            found[-1] = index, last + piece
+        else:
+            found.append((index, piece))
+    return found
 
 
 def _leave_if(gone: threading.Event) -> None:

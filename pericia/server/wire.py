@@ -28,6 +28,23 @@ STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 _KEEP_ALIVE_S = 15.0  # proxies close a stream that is silent for longer than 30 to 60 s
 _AZURE_CODES = {400: "invalidPayload", 401: "unauthorized", 403: "forbidden", 404: "notFound"}
 _AZURE_CODES |= {409: "conflict", 429: "tooManyRequests", 503: "serviceUnavailable"}
+_AZURE_OWN = ("DeploymentNotFound", "DeploymentModelNotSupported")  # of the management path
+# what these APIs have and this server does not, by how a path goes on after its mount
+_NOT_SERVED = {
+    "fine_tuning/checkpoints": "Permissions of checkpoints are not served: whoever may ask this server may ask them.",
+    "fine_tuning/alpha/graders": "Graders are not served: they belong to the method 'reinforcement'.",
+    "uploads": "Uploads in parts are not served. POST /files takes up to 512 MB at once.",
+    "files/import": "Files are not fetched from other places. Upload them by POST /files.",
+    "batches": "Batches are not served. Send the requests one by one; they are answered together.",
+    "images": "Images are not served: the models here read and write text.",
+    "audio": "Audio is not served: the models here read and write text.",
+    "moderations": "Moderations are not served.",
+    "evals": "Evals are not served. Compare models by: pericia run",
+    "assistants": "Assistants are not served. POST /responses with 'file_search' answers from files.",
+    "threads": "Threads are not served. Send the earlier messages with each request.",
+    "conversations": "Conversations are not served. Send the earlier messages with each request.",
+}
+_JSON = json.JSONEncoder(ensure_ascii=False, default=jsonable_encoder)
 T = TypeVar("T")
 log = logging.getLogger("pericia.server")
 
@@ -78,7 +95,7 @@ def error_body(error: PericiaError, dialect: Dialect) -> dict[str, Any]:
     """Return the four fields that every client reads; the hint is part of the message, which is all that they show."""
     kind = "invalid_request_error" if error.status < 500 else "server_error"
     code = error.code
-    if dialect == "azure" and code != "DeploymentNotFound":
+    if dialect == "azure" and code not in _AZURE_OWN:
         code = _AZURE_CODES.get(error.status, "internalFailure")
     message = f"{error.message} {error.hint}".strip().encode("utf-8", "replace").decode()
     return {"error": {"message": message, "type": kind, "param": error.param, "code": code}}
@@ -107,12 +124,9 @@ def speak_of_errors(app: FastAPI) -> None:
     def routing(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         path = request.url.path
-        if error.status_code == 404:
-            text, hint = (
-                f"There is no path '{path}'.",
-                "Served: /v1, /openai/v1 and /openai; see /docs.",
-            )
-            return error_response(RequestError(text, code="not_found", status=404, hint=hint), path)
+        missing = _no_path(path)
+        if error.status_code == 404 or missing.code == "not_served":
+            return error_response(missing, path)
         text = f"{request.method} {path}: {error.detail}."
         code = "method_not_allowed" if error.status_code == 405 else "invalid_request_error"
         return error_response(RequestError(text, code=code, status=error.status_code), path)
@@ -125,6 +139,17 @@ def speak_of_errors(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, routing)
     app.add_exception_handler(Exception, unexpected)
+
+
+def _no_path(path: str) -> RequestError:
+    """Return the refusal of a path: of a part of the API that is not served, or of none."""
+    inner = path.removeprefix("/openai").removeprefix("/v1").strip("/")
+    for start, text in _NOT_SERVED.items():
+        if f"{inner}/".startswith(f"{start}/"):
+            return RequestError(text, code="not_served", status=404)
+    text = f"There is no path '{path}'."
+    hint = "Served: /v1, /openai/v1 and /openai; see /docs."
+    return RequestError(text, code="not_found", status=404, hint=hint)
 
 
 def _first_fault(error: RequestValidationError) -> RequestError:
@@ -195,27 +220,37 @@ def page(items: Sequence[T], shape: Callable[[T], dict[str, Any]], *, has_more: 
 
 def server_sent(value: Any) -> str:
     """Return one event of a stream; a string such as `[DONE]` is sent as it is."""
-    text = (
-        value if isinstance(value, str) else json.dumps(jsonable_encoder(value), ensure_ascii=False)
-    )
-    return f"data: {text}\n\n"
+    return f"data: {value if isinstance(value, str) else _JSON.encode(value)}\n\n"
 
 
 async def kept_alive(
     lines: AsyncIterator[str], every_s: float = _KEEP_ALIVE_S
 ) -> AsyncIterator[str]:
     """Yield the lines, and a comment whenever none has come for a while."""
-    following = asyncio.ensure_future(anext(lines, None))
-    try:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Queue[str | None] = asyncio.Queue()
+    heard = loop.time()
+
+    async def pump() -> None:
+        try:
+            async for line in lines:
+                ready.put_nowait(line)
+        finally:
+            ready.put_nowait(None)
+
+    async def beat() -> None:
         while True:
-            done, _ = await asyncio.wait([following], timeout=every_s)
-            if not done:
-                yield ": the answer is on its way\n\n"
-                continue
-            line = following.result()
-            if line is None:
-                return
+            await asyncio.sleep(max(0.0, heard + every_s - loop.time()))
+            if loop.time() - heard >= every_s:
+                ready.put_nowait(": the answer is on its way\n\n")
+                await asyncio.sleep(every_s)
+
+    pumping, beating = asyncio.ensure_future(pump()), asyncio.ensure_future(beat())
+    try:
+        while (line := await ready.get()) is not None:
+            heard = loop.time()
             yield line
-            following = asyncio.ensure_future(anext(lines, None))
+        await pumping  # raises what the lines have raised
     finally:
-        following.cancel()
+        beating.cancel()
+        pumping.cancel()

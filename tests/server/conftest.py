@@ -30,8 +30,14 @@ class Running:
     model: FakeModel
     clients: list[OpenAI] = field(default_factory=list)
 
-    def openai(self, key: str = "any", mount: str = "/v1") -> OpenAI:
-        client = OpenAI(base_url=f"{self.url}{mount}", api_key=key, max_retries=0)
+    def openai(self, key: str = "any", mount: str = "/v1", *, strict: bool = True) -> OpenAI:
+        """Return a client that raises where an answer is not exactly of its class.
+
+        The classes lack what the service itself sends: `paused`, the null `hyperparameters` of DPO, vectors in base64
+        and the null `finish_reason` of a streamed completion. Tests of these turn `strict` off.
+        """
+        checked: Any = {"_strict_response_validation": strict}
+        client = OpenAI(base_url=f"{self.url}{mount}", api_key=key, max_retries=0, **checked)
         self.clients.append(client)
         return client
 

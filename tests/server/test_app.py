@@ -1,5 +1,6 @@
 """What every answer has in common: keys, errors, ids; and a start without heavy libraries."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -82,7 +83,7 @@ def test_a_body_beyond_the_limit_is_refused(start: Start) -> None:
 
 
 def test_a_fault_of_our_own_says_nothing_of_itself(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = start()
 
@@ -96,3 +97,27 @@ def test_a_fault_of_our_own_says_nothing_of_itself(
         )
     assert "secret" not in failed.value.message
     assert failed.value.response.headers["x-should-retry"] == "false"
+    request_id = failed.value.request_id
+    assert request_id is not None
+    [told] = [record for record in caplog.records if record.name == "pericia.server"]
+    assert request_id in told.getMessage()
+    assert told.exc_info is not None
+    log = (tmp_path / ".pericia" / "server" / "requests.log").read_text(encoding="utf-8")
+    [line] = [line for line in map(json.loads, log.splitlines()) if line["id"] == request_id]
+    assert line["status"] == 500
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/v1/fine_tuning/checkpoints/ft:x/permissions", "Permissions of checkpoints"),
+        ("/v1/fine_tuning/alpha/graders/run", "Graders"),
+        ("/v1/uploads", "POST /files"),
+        ("/openai/files/import", "Upload them"),
+        ("/openai/v1/images/generations", "Images"),
+    ],
+)
+def test_what_is_not_served_says_so(start: Start, path: str, said: str) -> None:
+    answer = httpx.post(start().url + path, json={}, timeout=PATIENCE_S)
+    assert answer.status_code == 404
+    assert said in answer.json()["error"]["message"]

@@ -52,9 +52,27 @@ def test_the_v1_mount_takes_the_plain_client_and_a_deployed_base(start: Start) -
     client = server.openai(mount="/openai/v1")
     assert client.chat.completions.create(model="fake-base", messages=CHAT).choices
     url = f"{server.url}{PLACE}/plain"
-    assert httpx.put(url, json=deployed("no-such"), timeout=PATIENCE_S).status_code == 404
     assert httpx.put(url, json=deployed("fake-base"), timeout=PATIENCE_S).status_code == 201
     assert httpx.put(url, json=deployed("fake-base"), timeout=PATIENCE_S).status_code == 200
     assert client.chat.completions.create(model="plain", messages=CHAT).choices
     vector = server.azure().embeddings.create(model="text-embedding-3-small", input="abc")
     assert len(vector.data[0].embedding) == 4
+
+
+def test_a_deployment_stands_for_a_model_and_not_for_another_deployment(start: Start) -> None:
+    server = start()
+    url = f"{server.url}{PLACE}"
+    for name in ("gpt-4o-mini", "desk"):  # the first one bears the name of a model, as on Azure
+        made = httpx.put(f"{url}/{name}", json=deployed("gpt-4o-mini"), timeout=PATIENCE_S)
+        assert made.status_code == 201
+    client = server.azure()
+    for name in ("gpt-4o-mini", "desk"):
+        assert client.chat.completions.create(model=name, messages=CHAT).choices
+    for model, said in (("desk", "'gpt-4o-mini'"), ("no-such", "does not exist")):
+        refused = httpx.put(f"{url}/second", json=deployed(model), timeout=PATIENCE_S)
+        assert refused.status_code == 400
+        error = refused.json()["error"]
+        assert error["code"] == "DeploymentModelNotSupported"
+        assert error["param"] == "properties.model.name"
+        assert said in error["message"]
+    assert httpx.get(f"{url}/second", timeout=PATIENCE_S).status_code == 404

@@ -152,7 +152,8 @@ def test_completions(start: Start) -> None:
     assert [c.text for c in done.choices] == ["one two", "three four"]
     assert [c.finish_reason for c in done.choices] == ["stop", "length"]
     assert done.object == "text_completion"
-    stream = server.openai().completions.create(model="fake-base", prompt="hello", stream=True)
+    client = server.openai(strict=False)
+    stream = client.completions.create(model="fake-base", prompt="hello", stream=True)
     assert "".join(c.choices[0].text for c in stream) == "You said: hello"
 
 

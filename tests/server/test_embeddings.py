@@ -9,7 +9,7 @@ from tests.server.conftest import Start
 
 
 def test_vectors_come_back_in_order_and_in_both_encodings(start: Start) -> None:
-    create = start().openai().embeddings.create
+    create = start().openai(strict=False).embeddings.create
     packed = create(model="minilm", input=["aaa", "b b"])
     plain = create(model="text-embedding-3-small", input=["aaa", "b b"], encoding_format="float")
     for one, other in zip(packed.data, plain.data, strict=True):
@@ -21,7 +21,7 @@ def test_vectors_come_back_in_order_and_in_both_encodings(start: Start) -> None:
 
 
 def test_dimensions_are_cut_and_have_length_1(start: Start) -> None:
-    create = start().openai().embeddings.create
+    create = start().openai(strict=False).embeddings.create
     vector = create(model="minilm", input="aabb", dimensions=2).data[0].embedding
     assert len(vector) == 2
     assert math.hypot(*vector) == pytest.approx(1)

@@ -74,6 +74,14 @@ def test_a_key_opens_its_scope_and_no_more(start: Start, tmp_path: Path) -> None
         client.models.list()
 
 
+def test_no_key_is_made_where_none_is_asked_for(start: Start) -> None:
+    body = {"label": "app", "scopes": ["infer"]}
+    refused = httpx.post(f"{start().url}/api/keys", json=body, timeout=PATIENCE_S)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["code"] == "keys_are_off"
+    assert "PERICIA_API_KEY" in refused.json()["error"]["message"]
+
+
 def test_a_key_may_send_so_many_requests_a_minute(start: Start) -> None:
     server = start(key="owner-key", serve={"requests_per_minute": 3})
     other = server.openai(key_for(server, "infer")["key"])
@@ -104,6 +112,13 @@ def test_the_log_says_who_and_never_what(
     asked = next(line for line in lines if line["path"].endswith("/chat/completions"))
     assert (asked["key"], asked["status"], asked["id"]) == (made["id"], 200, done._request_id)
     assert lines[-1]["status"] == 401
+    server.azure("owner-key").models.list()
+    version = "api_version"
+    deadline = time.monotonic() + 60
+    while version not in (text := log.read_text(encoding="utf-8")):
+        assert time.monotonic() < deadline, text
+        time.sleep(0.02)
+    assert json.loads(text.splitlines()[-1])[version] == "2024-10-21"
     for secret in ("secret recipe", made["key"], "owner-key", "sk-wrong"):
         assert secret not in text
         assert not any(secret in r.getMessage() for r in caplog.records if "pericia" in r.name)
