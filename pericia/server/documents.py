@@ -1,18 +1,22 @@
-"""/api/documents: add, list, read and remove the files that answers rest on, and see what was understood of them."""
+"""/api/documents: add, list, read and remove the files that answers rest on, and see what was understood of them.
+
+Others like one are recommended as well.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, UploadFile
+from fastapi import APIRouter, File, Form, Query, UploadFile
 from fastapi.responses import JSONResponse, Response
 
-from pericia.errors import ConflictError, PericiaError
+from pericia.alike import documents_alike
+from pericia.errors import ConflictError, NotFoundError, PericiaError
 from pericia.server import shelf, viewer
 from pericia.server.house import House
 from pericia.server.shelf import Shelved
 from pericia.server.tasks import Task
-from pericia.types import Place
+from pericia.types import Hit, Place
 
 
 def routes(house: House) -> APIRouter:
@@ -45,6 +49,10 @@ def routes(house: House) -> APIRouter:
         tables = [asdict(table) for table in document.tables]
         return JSONResponse({**_shape(one), "title": document.title, **body, "tables": tables})
 
+    @router.get("/{id_}/alike")
+    def alike(id_: str, most: Annotated[int, Query(ge=1, le=50)] = 5) -> Response:
+        return JSONResponse({"data": [_like(hit) for hit in like(house, id_, most)]})
+
     @router.get("/passage")
     def passage(
         source: str,
@@ -72,6 +80,24 @@ def routes(house: House) -> APIRouter:
 def files(house: House) -> list[Shelved]:
     """Return all files of the workspace with their states."""
     return shelf.list_files(house.workspace, house.config)
+
+
+def like(house: House, wanted: str, most: int) -> list[Hit]:
+    """Return what is most like a document in up to `most` others that callers may read, nearest first.
+
+    Raises:
+        NotFoundError: there is no such file, or it is not read yet.
+    """
+    one = shelf.find(house.workspace, house.config, wanted)
+    library = house.room.library()
+    entered = library.catalogue.files.get(one.source)
+    if entered is None or not entered.num_chunks:
+        raise NotFoundError(
+            f"'{one.source}' is not read, so it is like nothing.", hint="Read it first."
+        )
+    return documents_alike(
+        [entered.document_id], store=library.store, k=most, groups=library.groups
+    )
 
 
 def reading(house: House) -> Task | None:
@@ -126,6 +152,12 @@ def totals(found: list[Shelved]) -> Mapping[str, int]:
     for one in found:
         counts[one.state] += 1
     return {**counts, "passages": sum(one.num_passages for one in found)}
+
+
+def _like(hit: Hit) -> dict[str, Any]:
+    chunk = hit.chunk
+    place = {"page": chunk.place.page, "line": chunk.place.line, "cell": chunk.place.cell}
+    return {"source": chunk.source, "score": round(hit.score, 4), "text": chunk.text, **place}
 
 
 def _shape(one: Shelved) -> dict[str, Any]:
