@@ -1,6 +1,7 @@
 """How often search brings the right document: each leg alone, and both as pericia weighs them by itself."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from pericia.config import load_config
@@ -32,22 +33,24 @@ def legs_of(library: Library) -> dict[str, float]:
 def show_legs(library: Library, parts: dict[str, Asked]) -> None:
     """Print hit@1, hit@5 and mean reciprocal rank of the right document, a line a leg, three columns a part."""
     both = library.settings.model_copy(update={"legs": "hybrid"})
-    ranks: dict[str, dict[str, list[int]]] = {name: {} for name in legs_of(library)}
-    for part, asked in parts.items():
-        for question, gold in asked:
-            found = search(
-                question,
-                store=library.store,
-                embedder=library.embedder,
-                settings=both,
-                language=library.language_of(question),
-            )
-            for name, weight in legs_of(library).items():
-                sources = [passage.chunk.source for passage in fuse(found, weight)]
-                ranks[name].setdefault(part, []).append(rank_of(gold, sources))
+    weights = legs_of(library)
+
+    @cache
+    def ranks_of(question: str, gold: str) -> list[int]:
+        found = search(
+            question,
+            store=library.store,
+            embedder=library.embedder,
+            settings=both,
+            language=library.language_of(question),
+        )
+        fused = [fuse(found, weight) for weight in weights.values()]
+        return [rank_of(gold, [passage.chunk.source for passage in one]) for one in fused]
+
+    ranks = [[ranks_of(*asked) for asked in part] for part in parts.values()]
     show_header(parts)
-    for name, by_part in ranks.items():
-        show_line(f"pericia, {name}", list(by_part.values()))
+    for place, name in enumerate(weights):
+        show_line(f"pericia, {name}", [[one[place] for one in part] for part in ranks])
 
 
 def show_header(parts: dict[str, Asked]) -> None:
