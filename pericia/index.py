@@ -32,8 +32,9 @@ from pericia.config import RetrievalConfig
 from pericia.editions import edition
 from pericia.embedders import Embedder, Metered
 from pericia.errors import InputError, MissingExtraError
-from pericia.old_indexes import drop_earlier_store, drop_other_embedders
-from pericia.staging import Embedding, Entries, Reading, SyncEvent, batches
+from pericia.old_indexes import drop_other_embedders, move_from_earlier_store
+from pericia.said import joined, said
+from pericia.staging import Embedding, Reading, SyncEvent, batches
 from pericia.stores import VectorStore
 from pericia.tables import TableStore
 from pericia.types import Entry
@@ -123,7 +124,7 @@ def sync(
         files = documents.find_files(roots, root=root)
         own = index_folder(folder, embedder.name)
         store = open_store(folder, store_name, embedder)
-        notes = drop_earlier_store(own, store_name)
+        notes = move_from_earlier_store(own, store, store_name, embedder, settings)
         known = _repaired(own, store, store_name)
         work = changed(files, known.files, lambda source: _fingerprint(settings, source))
         outcome = _Outcome(dict(known.files), store_name, notes=notes)
@@ -151,7 +152,9 @@ def sync(
         )
         tables.keep({entered.document_id for entered in outcome.files.values()})
         idle = idle_patterns(settings.access, outcome.files)
-        outcome.notes += [(f"access '{p}'", "fits no document; is it misspelt?") for p in idle]
+        outcome.notes += [
+            (f"access '{p}'", said("fits no document; is it misspelt?")) for p in idle
+        ]
         write_roots(folder, roots)
         read_now = {change.source for change in work}
         earlier = [
@@ -226,13 +229,13 @@ def _read(
             except (InputError, MissingExtraError) as error:
                 kept = ""
                 if old := outcome.files.get(change.source):
-                    kept = " The version indexed before is kept."
+                    kept = said("The version indexed before is kept.")
                     if old.groups != groups:
                         outcome.withdrawn.add(change.source)
-                        kept = (
-                            " The version indexed before is withdrawn: who may read it has changed."
+                        kept = said(
+                            "The version indexed before is withdrawn: who may read it has changed."
                         )
-                outcome.skipped.append((change.source, f"{error.message} {error.hint}{kept}"))
+                outcome.skipped.append((change.source, joined([error.message, error.hint, kept])))
                 continue
             language = settings.language
             if language == "auto":
@@ -272,7 +275,7 @@ def _commit(
     for reading in batch:
         if reading.change.old is not None:
             entries.setdefault(reading.change.old.document_id, ())
-        entries[reading.document.id] = Entries(reading, embedding, settings)
+        entries[reading.document.id] = embedding.entries(reading, settings)
     store.replace(entries)
     for reading in batch:
         change, document, made = reading.change, reading.document, reading.chunks

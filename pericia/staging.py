@@ -53,20 +53,19 @@ class Entries:
     A summary is found by the words of the whole document, so that words which are spread over it count together.
     """
 
-    reading: Reading
-    embedding: "Embedding"
+    chunks: Sequence[Chunk]
+    vector_of: Callable[[Chunk], NDArray[np.float32]]
     settings: RetrievalConfig
 
     def __iter__(self) -> Iterator[Entry]:
         whole: list[str] = []
-        for chunk in sorted(self.reading.chunks, key=lambda chunk: chunk.kind == "summary"):
+        for chunk in sorted(self.chunks, key=lambda chunk: chunk.kind == "summary"):
             words = lexical_tokens(chunk, self.settings)
             if len(whole) <= _WHOLE_TOKENS:
                 whole += words
             if chunk.kind == "summary" and len(whole) <= _WHOLE_TOKENS:
                 words = whole
-            vector = self.embedding.vector(self.reading.document.id, chunk)
-            yield Entry(chunk, vector, " ".join(words))
+            yield Entry(chunk, self.vector_of(chunk), " ".join(words))
 
 
 def indexed_text(chunk: Chunk) -> str:
@@ -128,9 +127,13 @@ class Embedding:
             for start in range(0, len(keyed), BATCH_CHUNKS):
                 self._embed(keyed[start : start + BATCH_CHUNKS])
 
-    def vector(self, document_id: str, chunk: Chunk) -> NDArray[np.float32]:
-        """Return the vector of a chunk that was added."""
-        return self._journal[self._key(document_id, chunk)]
+    def entries(self, reading: Reading, settings: RetrievalConfig) -> Entries:
+        """Return the entries of a document that was added."""
+
+        def vector_of(chunk: Chunk) -> NDArray[np.float32]:
+            return self._journal[self._key(reading.document.id, chunk)]
+
+        return Entries(reading.chunks, vector_of, settings)
 
     def _key(self, document_id: str, chunk: Chunk) -> str:
         text = indexed_text(chunk)

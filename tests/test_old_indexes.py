@@ -1,12 +1,15 @@
-"""Another store or embedder leaves no old index behind, and an old server that is gone stops nothing."""
+"""An index moves to another store as it is and leaves nothing behind; an old server that is gone stops nothing."""
 
 from pathlib import Path
 
 import pytest
 
+from pericia import old_indexes
 from pericia.catalogue import Catalogue, read_catalogue, write_catalogue
 from pericia.config import RetrievalConfig
 from pericia.index import SyncReport, index_folder, open_store, sync
+from pericia.staging import Entries
+from pericia.stores import VectorStore
 from tests.fakes import FakeEmbedder
 
 
@@ -17,28 +20,80 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(root: Path, where: str) -> SyncReport:
+def run(root: Path, where: str, embedder: FakeEmbedder | None = None) -> SyncReport:
     return sync(
         [root / "docs"],
         folder=root / "index",
         store_name=where,
-        embedder=FakeEmbedder(),
+        embedder=embedder or FakeEmbedder(),
         settings=RetrievalConfig(language="en"),
         root=root,
     )
 
 
-def test_another_store_indexes_anew_and_empties_the_old_one(root: Path, postgresql: str) -> None:
+class Unasked(FakeEmbedder):
+    """Embeds nothing: whatever is moved has its vector."""
+
+    def embed_passages(self, texts):  # type: ignore[no-untyped-def]
+        raise AssertionError(texts)
+
+
+def test_an_index_moves_to_another_store_and_back_as_it_was(root: Path, postgresql: str) -> None:
+    (root / "docs" / "kilns.csv").write_text("Kiln,Degrees\nK-1,900\nK-2,950\n", encoding="utf-8")
     own = index_folder(root / "index", "letters")
-    assert run(root, "lance").added == 1
-    assert list(own.glob("*.lance"))
-    assert run(root, postgresql).added == 1
+    assert run(root, "lance").added == 2
+
+    def state(where: str) -> tuple[object, ...]:
+        store = open_store(root / "index", where, FakeEmbedder())
+        chunks = store.chunks()
+        [question] = FakeEmbedder().embed_questions(["bar"])
+        vectors = {
+            key: vector.tolist() for key, vector in store.vectors([c.id for c in chunks]).items()
+        }
+        nearest = [hit.chunk.id for hit in store.search_dense(question, 10)]
+        return chunks, vectors, nearest, {h.chunk.id for h in store.search_lexical(["k-2"], 9)}
+
+    before = state("lance")
+    moved = run(root, postgresql, Unasked())
+    assert (moved.unchanged, moved.num_embedded, moved.has_changed, moved.notes) == (
+        2,
+        0,
+        False,
+        (),
+    )
+    assert state(postgresql) == before
     assert not list(own.glob("*.lance"))
-    assert run(root, postgresql).unchanged == 1
     (root / "docs" / "pump.txt").write_text("The pump holds 43 bar.", encoding="utf-8")
-    assert run(root, "lance").added == 1
+    back = run(root, "lance")
+    assert (back.changed, back.unchanged) == (1, 1)
     assert len(open_store(root / "index", "lance", FakeEmbedder()).search_lexical(["43"], 9)) > 0
     assert open_store(root / "index", postgresql, FakeEmbedder()).count() == 0
+
+
+def test_a_move_that_is_killed_loses_nothing_and_begins_anew(
+    root: Path, postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "docs" / "kiln.txt").write_text("The kiln runs at 900 degrees.", encoding="utf-8")
+    own = index_folder(root / "index", "letters")
+    run(root, "lance")
+    monkeypatch.setattr(old_indexes, "DOCUMENTS_A_COMMIT", 1)
+    copied: list[str] = []
+
+    def entries(earlier: VectorStore, document_id: str, settings: RetrievalConfig) -> Entries:
+        if copied:
+            raise KeyboardInterrupt
+        copied.append(document_id)
+        return kept(earlier, document_id, settings)
+
+    kept = old_indexes._entries
+    monkeypatch.setattr(old_indexes, "_entries", entries)
+    with pytest.raises(KeyboardInterrupt):
+        run(root, postgresql)
+    assert read_catalogue(own).store == "lance"  # which answers
+    assert open_store(root / "index", "lance", FakeEmbedder()).count() == 4
+    monkeypatch.setattr(old_indexes, "_entries", kept)
+    assert run(root, postgresql, Unasked()).unchanged == 2
+    assert open_store(root / "index", postgresql, FakeEmbedder()).count() == 4
 
 
 def test_an_earlier_server_that_is_gone_is_named_and_stops_nothing(root: Path) -> None:
@@ -49,7 +104,7 @@ def test_an_earlier_server_that_is_gone_is_named_and_stops_nothing(root: Path) -
     (own / "postgresql-id").write_text("0123456789abcdef", encoding="ascii")
     report = run(root, "lance")
     assert report.added == 1
-    [(what, why)] = report.notes
-    assert gone in what
-    assert "does not answer" in why
+    notes = dict(report.notes)
+    assert list(notes) == [f"the store '{gone}'"]
+    assert "does not answer" in notes[f"the store '{gone}'"]
     assert run(root, "lance").unchanged == 1

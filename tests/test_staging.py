@@ -8,7 +8,7 @@ from pericia import stores
 from pericia.changes import Change
 from pericia.config import RetrievalConfig
 from pericia.embedders import Vectors
-from pericia.staging import Embedding, Entries, Reading, SyncEvent, batches
+from pericia.staging import Embedding, Reading, SyncEvent, batches
 from pericia.types import Chunk, Document
 from pericia.vector_journal import VectorJournal
 from tests.fakes import FakeEmbedder
@@ -45,9 +45,9 @@ def embed(tmp_path: Path, embedder: KeepingEmbedder, *group: Reading) -> list[Sy
         embedding = Embedding(embedder, journal, store, events.append)
         embedding.add(group)
         for one in group:
-            entries = list(Entries(one, embedding, SETTINGS))
+            entries = list(embedding.entries(one, SETTINGS))
             assert len(entries) == len(one.chunks)
-            assert next(iter(Entries(one, embedding, SETTINGS))).tokens == entries[0].tokens
+            assert next(iter(embedding.entries(one, SETTINGS))).tokens == entries[0].tokens
     return events
 
 
@@ -74,7 +74,7 @@ def test_a_summary_is_found_by_the_words_of_its_document(tmp_path: Path) -> None
     with VectorJournal(tmp_path / "journal", 4) as journal:
         embedding = Embedding(KeepingEmbedder(), journal, store, lambda event: None)
         embedding.add([one])
-        entries = {e.chunk.kind: e for e in Entries(one, embedding, SETTINGS)}
+        entries = {e.chunk.kind: e for e in embedding.entries(one, SETTINGS)}
     assert set(entries["summary"].tokens.split()) == {
         "kiln",
         "runs",
