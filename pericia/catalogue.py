@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pericia.errors import ConflictError
+from pericia.said import packed, unpacked
 from pericia.workspace import write_json
 
 
@@ -105,13 +106,17 @@ def read_left_out(folder: Path) -> LeftOut:
         return LeftOut()
     stored = json.loads(path.read_text(encoding="utf-8"))
     return LeftOut(
-        *(tuple((source, why) for source, why in stored[n]) for n in ("skipped", "notes"))
+        *(tuple((source, unpacked(why)) for source, why in stored[n]) for n in ("skipped", "notes"))
     )
 
 
 def write_left_out(folder: Path, left_out: LeftOut) -> None:
     """Keep what a sync left out, in one step."""
-    write_json(folder / "left_out.json", asdict(left_out))
+    kept = {
+        name: [(source, packed(why)) for source, why in pairs]
+        for name, pairs in (("skipped", left_out.skipped), ("notes", left_out.notes))
+    }
+    write_json(folder / "left_out.json", kept)
 
 
 def read_roots(folder: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from itertools import combinations
 
 from pericia import analyser
 from pericia.editions import Edition, edition, is_newer
+from pericia.said import said
 from pericia.types import Chunk, Citation, Passage
 
 ALIKE = 0.6  # of the words of both that are no numbers
@@ -53,14 +54,27 @@ def notes_on(
                 continue
             related = are_related(cited, chunk)
             for start, end in analyser.sentences(chunk.text):
-                said = chunk.text[start:end]
-                if contradicts(citation.quote, said, chunk.language, related=related):
+                sentence = chunk.text[start:end]
+                if contradicts(citation.quote, sentence, chunk.language, related=related):
                     newer = is_newer(edition_of(chunk), edition_of(cited))
-                    which = {True: "A newer", False: "An older", None: "Another"}[newer]
-                    quoted = " ".join(said.split())
-                    notes[f"{which} document says otherwise: “{quoted}” ({chunk.source})"] = None
+                    quoted = " ".join(sentence.split())
+                    notes[_note(newer, quoted, chunk.source)] = None
                     break
     return tuple(notes)
+
+
+def _note(is_newer: bool | None, quote: str, source: str) -> str:
+    if is_newer is None:
+        return said(
+            "Another document says otherwise: “%(quote)s” (%(source)s)", quote=quote, source=source
+        )
+    if is_newer:
+        return said(
+            "A newer document says otherwise: “%(quote)s” (%(source)s)", quote=quote, source=source
+        )
+    return said(
+        "An older document says otherwise: “%(quote)s” (%(source)s)", quote=quote, source=source
+    )
 
 
 def are_related(one: Chunk, other: Chunk) -> bool:

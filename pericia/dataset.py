@@ -19,6 +19,7 @@ from pericia.examples import stop_at_errors as stop_at_errors
 from pericia.prompts import REFUSAL, closed_book_prompt, is_refusal, open_book_prompt
 from pericia.recast import Columns
 from pericia.rows import find_splits
+from pericia.said import said
 from pericia.similarity import words
 from pericia.types import Context, Dataset, Example, Finding, Message, Question
 from pericia.workspace import Workspace, sha256_of
@@ -46,8 +47,12 @@ def make_dataset(
     families = _families(kept)
     if len(families) < 2:
         raise InputError(
-            f"{len(kept)} examples about {len(families)} documents cannot be split into training and validation.",
-            hint='Give examples about at least two documents, or take out the key "source".',
+            said(
+                "%(n)s examples about %(documents)s documents cannot be split into training and validation.",
+                n=len(kept),
+                documents=len(families),
+            ),
+            hint=said('Give examples about at least two documents, or take out the key "source".'),
         )
     order = sorted(families)
     random.Random(seed).shuffle(order)

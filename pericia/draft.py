@@ -13,6 +13,7 @@ from pathlib import Path
 from charset_normalizer import from_bytes
 
 from pericia.errors import InputError
+from pericia.said import Said, joined, said
 from pericia.types import Block, BlockKind, Document, Place, Table
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
@@ -96,7 +97,12 @@ class Draft:
         for i, row in enumerate(rows):
             if self._num_rows >= self.limits.rows:
                 self.skip(
-                    f"rows from {first_row + i} of '{name or self.name}': more than {self.limits.rows} rows"
+                    said(
+                        "rows from %(first)s of '%(name)s': more than %(limit)s rows",
+                        first=first_row + i,
+                        name=name or self.name,
+                        limit=self.limits.rows,
+                    )
                 )
                 break
             cells = tuple(self._cell(c, first_row + i) for c in row)
@@ -120,7 +126,7 @@ class Draft:
 
     def skip(self, reason: str) -> None:
         """Name something of the file that was not read."""
-        self._skipped.append(clean(reason))
+        self._skipped.append(_cleaned(reason))
 
     def note(self, sort: str, reason: str) -> None:
         """Name one of possibly many faults of one sort; past the first twenty they are only counted."""
@@ -135,14 +141,17 @@ class Draft:
             InputError: nothing was; the message repeats what was skipped.
         """
         if not self._blocks:
-            why = "; ".join(self._skipped[:3])
+            text = said("'%(name)s' holds no text.", name=self.name)
+            if self._skipped:
+                why = joined(self._skipped[:3], "; ")
+                text = said("'%(name)s' holds no text: %(why)s.", name=self.name, why=why)
             raise InputError(
-                f"'{self.name}' holds no text" + (f": {why}." if why else "."),
-                hint="If it is a scan, run it through OCR first; otherwise leave it out.",
+                text,
+                hint=said("If it is a scan, run it through OCR first; otherwise leave it out."),
             )
         for sort, count in self._notes.items():
             if count > _NUM_NOTES:
-                self._skipped.append(f"{count - _NUM_NOTES} more: {sort}")
+                self._skipped.append(said("%(n)s more: %(sort)s", n=count - _NUM_NOTES, sort=sort))
         return Document(
             id=hashlib.sha256(f"{self._source}\0{self._sha256}".encode()).hexdigest()[:32],
             source=self._source,
@@ -158,7 +167,12 @@ class Draft:
         text = " ".join(clean(value).split())
         if len(text) > self.limits.cell_chars:
             self.note(
-                "cells cut", f"row {row}: a cell cut after {self.limits.cell_chars} characters"
+                said("cells cut"),
+                said(
+                    "row %(n)s: a cell cut after %(limit)s characters",
+                    n=row,
+                    limit=self.limits.cell_chars,
+                ),
             )
             return text[: self.limits.cell_chars]
         return text
@@ -184,6 +198,14 @@ class Draft:
 def clean(text: str) -> str:
     """Return a text without control characters and lone surrogates, with line ends as a newline."""
     return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _cleaned(reason: str) -> str:
+    """Return a reason without control characters; names of the file's parts may hold some."""
+    if not isinstance(reason, Said):
+        return clean(reason)
+    values = {n: _cleaned(v) if isinstance(v, str) else v for n, v in reason.values.items()}
+    return Said(reason.template, values)
 
 
 def column_name(index: int) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 from pericia import bases, exporters
 from pericia.errors import InputError, ModelError, NotFoundError
 from pericia.registry import MANIFEST
+from pericia.said import said
 from pericia.types import Adapter, Export, Message
 from pericia.workspace import lock, sha256_of_file, write_json
 
@@ -49,8 +50,8 @@ def export(
     precision = exporters.choose_precision(name, precision)
     if not prompts:
         raise InputError(
-            "There are no held-out prompts, so nothing would show that the export is right.",
-            hint="Give questions in pericia.yaml, or examples with a validation split.",
+            said("There are no held-out prompts, so nothing would show that the export is right."),
+            hint=said("Give questions in pericia.yaml, or examples with a validation split."),
         )
     base_folder = bases.base_folder(base or adapter.base)
     base_sha256 = bases.base_sha256(base_folder)

@@ -15,12 +15,11 @@ from pericia.index import TABLES, index_folder, open_store
 from pericia.refusal import Refusal, read_refusal
 from pericia.rerankers import Reranker
 from pericia.retrieve import with_legs
+from pericia.said import said
 from pericia.stores import VectorStore
 from pericia.tables import TableStore
 from pericia.types import Chunk
 from pericia.workspace import Workspace
-
-_NOT_WHOLE = "The embedder '{new}' has not embedded all documents yet (pericia add), so the index of '{old}' answered."
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,12 @@ def open_library(
         earlier = _earlier_embedder(workspace.index, embedder.name)
         if earlier is not None:
             embedder = embedders.load(earlier)
-            notes = (_NOT_WHOLE.format(new=config.embedder, old=earlier),)
+            note = said(
+                "The embedder '%(new)s' has not embedded all documents yet (pericia add), so the index of '%(old)s' answered.",
+                new=config.embedder,
+                old=earlier,
+            )
+            notes = (note,)
     own = index_folder(workspace.index, embedder.name)
     catalogue = read_catalogue(own)
     if not catalogue.files:

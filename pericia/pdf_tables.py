@@ -12,6 +12,7 @@ from pdfplumber.utils.exceptions import PdfminerException
 
 from pericia.draft import Draft, split_header
 from pericia.pdf_lines import Box, Line, union
+from pericia.said import said
 
 _THIN = 2.5  # points; a path this flat is a ruling line
 _RULE_POINTS = 20.0  # shorter ones are dashes and glyphs
@@ -85,4 +86,10 @@ def find_tables(path: Path, password: str, grids: dict[int, list[Grid]], draft: 
                 page.close()
     except (PdfminerException, PDFException, ValueError, TypeError, KeyError, IndexError) as error:
         pages = ", ".join(map(str, grids))
-        draft.skip(f"tables of page {pages} kept as text: {type(error).__name__}")
+        draft.skip(
+            said(
+                "tables of page %(pages)s kept as text: %(why)s",
+                pages=pages,
+                why=type(error).__name__,
+            )
+        )

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from itertools import groupby
 
 from pericia.errors import PreflightError
+from pericia.said import joined, said
 from pericia.types import LabelledRow, Preparation
 
 _SHOWN_CHARACTERS = 400
@@ -56,19 +57,26 @@ def _check_sizes(preparation: Preparation, truncated_share: float, needs_validat
     num_kept = len(preparation.rows) + len(preparation.validation_rows)
     num_rows = num_kept + preparation.num_too_long
     if preparation.num_too_long > truncated_share * num_rows:
-        longest = f" The longest has {preparation.longest_tokens} tokens."
+        text = said(
+            "%(n)s of %(total)s rows are longer than train.max_tokens and would be left out; train.truncated_share allows %(share)s %%.",
+            n=preparation.num_too_long,
+            total=num_rows,
+            share=round(100 * truncated_share),
+        )
+        longest = said("The longest has %(n)s tokens.", n=preparation.longest_tokens)
         raise PreflightError(
-            f"{preparation.num_too_long} of {num_rows} rows are longer than train.max_tokens and would be left out; "
-            f"train.truncated_share allows {truncated_share:.0%}."
-            + (longest if preparation.longest_tokens else ""),
-            hint="Raise train.max_tokens, or lower retrieval.top_k or retrieval.context_tokens.",
+            joined([text, longest if preparation.longest_tokens else ""]),
+            hint=said(
+                "Raise train.max_tokens, or lower retrieval.top_k or retrieval.context_tokens."
+            ),
             param="train.max_tokens",
         )
-    for name, rows in (("training", preparation.rows), ("validation", preparation.validation_rows)):
-        if not rows and (needs_validation or name == "training"):
-            raise PreflightError(
-                f"No {name} row is left.", hint="Give more examples, or raise train.max_tokens."
-            )
+    for text, rows in (
+        (said("No training row is left."), preparation.rows),
+        (said("No validation row is left."), preparation.validation_rows),
+    ):
+        if not rows and (needs_validation or rows is preparation.rows):
+            raise PreflightError(text, hint=said("Give more examples, or raise train.max_tokens."))
     shared = {row.ids for row in preparation.rows} & {r.ids for r in preparation.validation_rows}
     if shared:
         row = next(row for row in preparation.rows if row.ids in shared)

@@ -1,10 +1,15 @@
 """Sentences that somebody may want to read in another language: English text that remembers how it was put together.
 
-A sentence is an ordinary text wherever texts go (files, terminal, JSON); only the page asks for its parts.
+A sentence is an ordinary text wherever texts go (files, terminal, JSON); only the page asks for its parts. What a
+process leaves for the page in a file is kept with them, by `packed`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any
+
+_VALUE = re.compile(r"%\(\w+\)s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +56,43 @@ def said(template: str, **values: object) -> Said:
 
 
 def filled(template: str, values: Mapping[str, object]) -> str:
-    """Return a template with its values put in; one that begins with a value begins with a capital letter."""
+    """Return a template with its values put in; a sentence that begins with a value begins with a capital letter."""
     if not values:
         return template
     text = template % values
-    return text[:1].upper() + text[1:] if template.startswith("%(") else text
+    is_sentence = template.startswith("%(") and any(map(str.isalpha, _VALUE.sub("", template)))
+    return text[:1].upper() + text[1:] if is_sentence else text
+
+
+def joined(parts: Sequence[str], between: str = " ") -> Said:
+    """Return sentences in a row as one; empty ones are left out.
+
+    Example:
+        >>> joined([said("It is empty."), "", said("Remove it.")])
+        'It is empty. Remove it.'
+    """
+    values = {f"part{number}": part for number, part in enumerate(filter(None, parts))}
+    return Said(between.join(f"%({name})s" for name in values), values)
+
+
+def packed(part: object) -> object:
+    """Return a sentence as JSON that keeps its parts, any other text and number as it is; `unpacked` undoes it."""
+    if isinstance(part, Said):
+        return {"said": part.template, "with": {n: packed(v) for n, v in part.values.items()}}
+    if isinstance(part, Figure):
+        return {"figure": astuple(part)}
+    return part if part is None or isinstance(part, (str, int, float)) else str(part)
+
+
+def unpacked(part: Any) -> Any:
+    """Return what `packed` was given.
+
+    Example:
+        >>> unpacked(packed(said("%(n)s points", n=Figure(1.5, 1))))
+        '1.5 points'
+    """
+    if not isinstance(part, dict):
+        return part
+    if "said" in part:
+        return Said(part["said"], {name: unpacked(value) for name, value in part["with"].items()})
+    return Figure(*part["figure"])

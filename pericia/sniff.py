@@ -6,17 +6,18 @@ from pathlib import Path, PurePosixPath
 
 from pericia.draft import Limits
 from pericia.errors import InputError
+from pericia.said import Figure, said
 
 BINARY = {
     ".pdf": "PDF",
-    ".docx": "Word document",
-    ".pptx": "PowerPoint file",
-    ".xlsx": "Excel workbook",
-    ".xlsm": "Excel workbook",
-    ".xlsb": "Excel workbook",
-    ".xls": "Excel workbook",
-    ".ods": "OpenDocument spreadsheet",
-    ".parquet": "Parquet file",
+    ".docx": said("Word document"),
+    ".pptx": said("PowerPoint file"),
+    ".xlsx": said("Excel workbook"),
+    ".xlsm": said("Excel workbook"),
+    ".xlsb": said("Excel workbook"),
+    ".xls": said("Excel workbook"),
+    ".ods": said("OpenDocument spreadsheet"),
+    ".parquet": said("Parquet file"),
     ".epub": "EPUB",
 }
 _MARKS = (
@@ -39,12 +40,18 @@ def sniff(path: Path, limits: Limits) -> str:
     suffix = path.suffix.lower()
     if size == 0:
         raise InputError(
-            f"'{path.name}' is empty.", hint="Replace it by the whole file, or remove it."
+            said("'%(name)s' is empty.", name=path.name),
+            hint=said("Replace it by the whole file, or remove it."),
         )
     if size > limits.file_bytes:
         raise InputError(
-            f"'{path.name}' has {size:,} bytes; at most {limits.file_bytes:,} are read.",
-            hint="Split the file into smaller ones.",
+            said(
+                "'%(name)s' has %(n)s bytes; at most %(limit)s are read.",
+                name=path.name,
+                n=Figure(size),
+                limit=Figure(limits.file_bytes),
+            ),
+            hint=said("Split the file into smaller ones."),
         )
     with path.open("rb") as file:
         head = file.read(1024)
@@ -61,8 +68,12 @@ def sniff(path: Path, limits: Limits) -> str:
         if start.startswith((b"<html", b"<!doctype html", b"<table")):
             return ".html"
         raise InputError(
-            f"'{path.name}' is not a {BINARY[suffix]}: its content does not match its suffix.",
-            hint="Rename it to its true format, or export it again.",
+            said(
+                "'%(name)s' is not a %(format)s: its content does not match its suffix.",
+                name=path.name,
+                format=BINARY[suffix],
+            ),
+            hint=said("Rename it to its true format, or export it again."),
         )
     return suffix
 
@@ -79,19 +90,28 @@ def _sniff_zip(path: Path, suffix: str, limits: Limits) -> str:
                 mime = archive.read("mimetype")[:100].decode("ascii", "replace").strip()
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise InputError(
-            f"'{path.name}' is damaged: {error}.", hint="Export or download it again."
+            said("'%(name)s' is damaged: %(why)s.", name=path.name, why=str(error)),
+            hint=said("Download or export it again."),
         ) from error
     if broken is not None:
         raise InputError(
-            f"'{path.name}' is damaged: the checksum of '{broken}' in it is wrong.",
-            hint="Export or download it again.",
+            said(
+                "'%(name)s' is damaged: the checksum of '%(part)s' in it is wrong.",
+                name=path.name,
+                part=broken,
+            ),
+            hint=said("Download or export it again."),
         )
     found = _MIME.get(mime) or next((s for mark, s in _MARKS if mark in names), "")
     if not found:
         if suffix in BINARY:
             raise InputError(
-                f"'{path.name}' is a ZIP archive, not a {BINARY[suffix]}.",
-                hint="Export it again from the program that made it.",
+                said(
+                    "'%(name)s' is a ZIP archive, not a %(format)s.",
+                    name=path.name,
+                    format=BINARY[suffix],
+                ),
+                hint=said("Export it again from the program that made it."),
             )
         return ".zip"
     return suffix if found == ".xlsx" and suffix == ".xlsm" else found
@@ -102,30 +122,51 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo], limits: Limits) -
         inside = PurePosixPath(member.filename.replace("\\", "/"))
         if inside.is_absolute() or ".." in inside.parts:
             raise InputError(
-                f"'{path.name}' holds '{member.filename}', which points outside the archive.",
-                hint="Do not open it unless you know who made it.",
+                said(
+                    "'%(name)s' holds '%(part)s', which points outside the archive.",
+                    name=path.name,
+                    part=member.filename,
+                ),
+                hint=said("Do not open it unless you know who made it."),
             )
         if (
             member.file_size > _LARGE_MEMBER
             and member.file_size > limits.inflation * member.compress_size
         ):
             raise InputError(
-                f"'{path.name}' holds '{member.filename}', which inflates more than {limits.inflation} times, "
-                f"to {member.file_size:,} bytes.",
-                hint="Such a file is made to fill memory; if it is yours, save it again or split it.",
+                said(
+                    "'%(name)s' holds '%(part)s', which inflates more than %(times)s times, to %(n)s bytes.",
+                    name=path.name,
+                    part=member.filename,
+                    times=limits.inflation,
+                    n=Figure(member.file_size),
+                ),
+                hint=said(
+                    "Such a file is made to fill memory; if it is yours, save it again or split it."
+                ),
             )
     total = sum(m.file_size for m in members)
     if total > limits.inflated_bytes:
         raise InputError(
-            f"'{path.name}' inflates to {total:,} bytes; at most {limits.inflated_bytes:,} are read.",
-            hint="Split the file into smaller ones.",
+            said(
+                "'%(name)s' inflates to %(n)s bytes; at most %(limit)s are read.",
+                name=path.name,
+                n=Figure(total),
+                limit=Figure(limits.inflated_bytes),
+            ),
+            hint=said("Split the file into smaller ones."),
         )
 
 
 def _sniff_ole(path: Path, suffix: str) -> str:
     if suffix in (".docx", ".pptx", ".xlsx", ".xlsm", ".xlsb", ".ods"):
         raise InputError(
-            f"'{path.name}' is encrypted, or an old Office format under a new suffix.",
-            hint="Open it in the program that made it and save it without a password in the new format.",
+            said(
+                "'%(name)s' is encrypted, or an old Office format under a new suffix.",
+                name=path.name,
+            ),
+            hint=said(
+                "Open it in the program that made it and save it without a password in the new format."
+            ),
         )
     return suffix if suffix else ".doc"

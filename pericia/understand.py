@@ -7,6 +7,7 @@ from typing import Literal
 from pericia import follow_up
 from pericia.library import Library
 from pericia.models import MODELS, Model
+from pericia.said import said
 from pericia.types import Answer, Message, Usage
 
 
@@ -71,4 +72,4 @@ def _by_rules(
 def _read_as(question: str, meant: str) -> tuple[str, ...]:
     if meant == question:
         return ()
-    return (f"The question was read as: {meant}",)
+    return (said("The question was read as: %(question)s", question=meant),)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pericia.said import Figure, Said, said
+from pericia.said import Figure, Said, joined, packed, said, unpacked
 from pericia.types import Recommendation
 
 ADVICE = said("%(arm)s reaches %(n)s points.", arm=said("the plain prompt"), n=Figure(71.25, 1))
@@ -30,6 +30,19 @@ def test_its_parts_survive_a_copy(copied: Said) -> None:
 def test_its_parts_survive_in_a_report() -> None:
     advice = Recommendation("rag", "R1", ADVICE, (ADVICE,), ADVICE)
     assert all(isinstance(text, Said) for text in asdict(advice)["reasons"])
+
+
+@pytest.mark.parametrize("part", [ADVICE, joined([ADVICE, "plain"]), "plain", None, 7, Figure(2.5)])
+def test_its_parts_survive_in_a_file(part: object) -> None:
+    kept = unpacked(json.loads(json.dumps(packed(part))))
+    assert (kept, type(kept)) == (part, type(part))
+    if isinstance(part, Said):
+        assert (kept.template, dict(kept.values)) == (part.template, dict(part.values))
+
+
+def test_sentences_in_a_row_are_written_as_they_are() -> None:
+    assert joined(["page 1: blank", "", "page 2: blank"], "; ") == "page 1: blank; page 2: blank"
+    assert joined([]) == ""
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pericia.draft import Limits
 from pericia.errors import InputError, NotFoundError, PericiaError
 from pericia.isolate import Worker, WorkerDiedError, WorkerTimeoutError
 from pericia.lookup import load_object
-from pericia.said import said
+from pericia.said import Figure, said
 from pericia.sniff import sniff
 from pericia.types import Document
 
@@ -157,14 +157,21 @@ class ReadingRoom:
             )
         except WorkerTimeoutError as error:
             raise InputError(
-                f"'{path.name}' was not read within {self.limits.time_s:g} s.",
-                hint="Split the file, or save it again in a simpler form.",
+                said(
+                    "'%(name)s' was not read within %(n)s s.",
+                    name=path.name,
+                    n=f"{self.limits.time_s:g}",
+                ),
+                hint=said("Split the file, or save it again in a simpler form."),
             ) from error
         except WorkerDiedError as error:
             raise InputError(
-                f"'{path.name}' could not be read: it needs more than {self.limits.memory_bytes:,} bytes of "
-                "memory, or breaks its parser.",
-                hint="Split the file, or save it again in a simpler form.",
+                said(
+                    "'%(name)s' could not be read: it needs more than %(n)s bytes of memory, or breaks its parser.",
+                    name=path.name,
+                    n=Figure(self.limits.memory_bytes),
+                ),
+                hint=said("Split the file, or save it again in a simpler form."),
             ) from error
         except InputError:
             raise
@@ -172,8 +179,8 @@ class ReadingRoom:
             if type(error) is not PericiaError:
                 raise
             raise InputError(
-                f"'{path.name}' is damaged: {error.message}",
-                hint="Open it in the program that made it and save it again.",
+                said("'%(name)s' is damaged: %(why)s", name=path.name, why=error.message),
+                hint=said("Open it in the program that made it and save it again."),
             ) from error
         return document
 
@@ -194,6 +201,10 @@ def read_here(path: Path, source: str, password: str, limits: Limits) -> Documen
     suffix = sniff(path, limits)
     document = load(path, suffix)(path, source, password=password, limits=limits)
     if suffix != path.suffix.lower() and path.suffix:
-        note = f"the suffix {path.suffix}: the content is {suffix} and was read as such"
+        note = said(
+            "the suffix %(suffix)s: the content is %(content)s and was read as such",
+            suffix=path.suffix,
+            content=suffix,
+        )
         document = replace(document, skipped=(*document.skipped, note))
     return document

@@ -10,6 +10,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from pericia.draft import Draft, Limits, decode
 from pericia.errors import InputError
+from pericia.said import joined, said
 from pericia.types import Document, Place
 
 _HEADERS = ("From", "To", "Cc", "Date")
@@ -21,7 +22,8 @@ def read(path: Path, source: str, *, password: str = "", limits: Limits) -> Docu
     message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
     if not message.keys():
         raise InputError(
-            f"'{path.name}' is no mail: it has no headers.", hint="Save the mail again as .eml."
+            said("'%(name)s' is no mail: it has no headers.", name=path.name),
+            hint=said("Save the mail again as .eml."),
         )
     _add_mail(draft, message, "", limits.nesting)
     return draft.document()
@@ -34,7 +36,7 @@ def read_mbox(path: Path, source: str, *, password: str = "", limits: Limits) ->
     try:
         for number, key in enumerate(box.keys(), 1):
             message = email.message_from_bytes(box.get_bytes(key), policy=email.policy.default)
-            _add_mail(draft, message, f"mail {number}: ", limits.nesting, number)
+            _add_mail(draft, message, said("mail %(n)s: ", n=number), limits.nesting, number)
     finally:
         box.close()
     return draft.document()
@@ -62,7 +64,8 @@ def _add_mail(
                 _add_mail(draft, inner, where, depth - 1, page)
         else:
             name = attached.get_filename() or attached.get_content_type()
-            draft.skip(f"{where}attachment '{name}': save it as a file to have it read")
+            text = said("attachment '%(name)s': save it as a file to have it read", name=name)
+            draft.skip(joined([where, text], ""))
 
 
 def _payload(part: MIMEPart) -> bytes:

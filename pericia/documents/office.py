@@ -14,6 +14,7 @@ from pptx.exc import PackageNotFoundError as PptxPackageNotFoundError
 
 from pericia.draft import Draft, Limits, split_header
 from pericia.errors import InputError
+from pericia.said import said
 from pericia.types import Document, Place
 
 _DAMAGED = (
@@ -42,7 +43,7 @@ def read_docx(path: Path, source: str, *, password: str = "", limits: Limits) ->
         else:
             _add_table(draft, item, place)
     if file.inline_shapes and len(file.inline_shapes):
-        draft.skip(f"{len(file.inline_shapes)} pictures: their text needs OCR")
+        draft.skip(said("%(n)s pictures: their text needs OCR", n=len(file.inline_shapes)))
     return draft.document()
 
 
@@ -51,7 +52,9 @@ def read_pptx(path: Path, source: str, *, password: str = "", limits: Limits) ->
     draft = Draft(path, source, limits)
     for number, slide in enumerate(_open(pptx.Presentation, path).slides, 1):
         if number > limits.pages:
-            draft.skip(f"slides from {number}: more than {limits.pages}")
+            draft.skip(
+                said("slides from %(first)s: more than %(limit)s", first=number, limit=limits.pages)
+            )
             break
         place = Place(page=number)
         title = slide.shapes.title
@@ -72,7 +75,11 @@ def read_pptx(path: Path, source: str, *, password: str = "", limits: Limits) ->
             elif hasattr(shape, "image"):
                 pictures += 1
         if pictures:
-            draft.skip(f"slide {number}: {pictures} pictures (text in them needs OCR)")
+            draft.skip(
+                said(
+                    "slide %(n)s: %(num)s pictures (text in them needs OCR)", n=number, num=pictures
+                )
+            )
         if slide.has_notes_slide and slide.notes_slide.notes_text_frame is not None:
             draft.paragraph(slide.notes_slide.notes_text_frame.text, place)
     return draft.document()
@@ -83,8 +90,8 @@ def _open(opener: Callable[[str], Any], path: Path) -> Any:
         return opener(str(path))
     except _DAMAGED as error:
         raise InputError(
-            f"'{path.name}' is damaged: {error}",
-            hint="Open it in Office or LibreOffice and save it again.",
+            said("'%(name)s' is damaged: %(why)s", name=path.name, why=str(error)),
+            hint=said("Open it in Office or LibreOffice and save it again."),
         ) from error
 
 

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from pericia.draft import Draft, Limits
 from pericia.errors import InputError
+from pericia.said import said
 from pericia.types import Document, Place
 
 
@@ -27,7 +28,10 @@ def read(path: Path, source: str, *, password: str = "", limits: Limits) -> Docu
         raise
     except (pa.ArrowException, OSError) as error:
         raise InputError(
-            f"'{path.name}' is no readable Parquet file: {error}.", hint="Write it again."
+            said(
+                "'%(name)s' is no readable Parquet file: %(why)s.", name=path.name, why=str(error)
+            ),
+            hint=said("Write it again."),
         ) from error
     draft.table(names, rows, Place(), name=path.stem, first_row=1)
     draft.title = path.stem

@@ -14,6 +14,7 @@ from pericia.draft import Draft, Limits
 from pericia.errors import InputError
 from pericia.pdf_lines import HYPHENS, Line, read_lines, union
 from pericia.pdf_tables import Grid, OpenTable, find_tables, has_rules, header_of, is_inside
+from pericia.said import said
 from pericia.types import Document, Place
 
 _HEADING_RATIO = 1.12  # to the size of most letters
@@ -21,8 +22,8 @@ _HEADING_CHARS = 200
 _ORDINARY = (
     0.25  # share of the lines; a size of so many is no heading's, however few letters it has
 )
-_BLANK = "blank"
-_SCANNED = "no text, only an image (needs OCR)"
+_BLANK = said("blank")
+_SCANNED = said("no text, only an image (needs OCR)")
 _BOLD_HEADING = re.compile(r"[\w§(].{2,78}[^.,;:!?\s]")
 _DAMAGED = (pypdf.errors.PyPdfError, ValueError, KeyError, TypeError, RecursionError)
 
@@ -43,7 +44,13 @@ def read(path: Path, source: str, *, password: str = "", limits: Limits) -> Docu
         draft.title = file.get_metadata_dict().get("Title", "")
         num_pages = min(len(file), limits.pages)
         if len(file) > limits.pages:
-            draft.skip(f"pages from {limits.pages + 1}: more than {limits.pages}")
+            draft.skip(
+                said(
+                    "pages from %(first)s: more than %(limit)s",
+                    first=limits.pages + 1,
+                    limit=limits.pages,
+                )
+            )
         pages = []
         empty: dict[int, str] = {}
         grids: dict[int, list[Grid]] = {}
@@ -51,7 +58,7 @@ def read(path: Path, source: str, *, password: str = "", limits: Limits) -> Docu
             try:
                 page = file[number - 1]
             except pdfium.PdfiumError:
-                draft.skip(f"page {number}: damaged")
+                draft.skip(said("page %(n)s: %(why)s", n=number, why=said("damaged")))
                 continue
             lines = read_lines(page)
             pages.append((number, lines))
@@ -67,7 +74,7 @@ def read(path: Path, source: str, *, password: str = "", limits: Limits) -> Docu
     blank = [number for number, why in empty.items() if why == _BLANK]
     empty |= dict.fromkeys(_with_hidden_images(path, password, blank), _SCANNED)
     for number, why in empty.items():
-        draft.skip(f"page {number}: {why}")
+        draft.skip(said("page %(n)s: %(why)s", n=number, why=why))
     sizes: Counter[float] = Counter()
     num_lines: Counter[float] = Counter()
     num_bold = 0
@@ -200,7 +207,7 @@ def _why_no_text(page: pdfium.PdfPage) -> str:
     kinds = {item.type for item in page.get_objects(max_depth=3)}
     if pdfium_c.FPDF_PAGEOBJ_IMAGE in kinds:
         return _SCANNED
-    return "no text, only drawings" if kinds else _BLANK
+    return said("no text, only drawings") if kinds else _BLANK
 
 
 def _is_encrypted(path: Path) -> bool:
@@ -217,10 +224,14 @@ def _opens_without_password(path: Path) -> bool:
 
 
 def _wrong_password(path: Path, password: str) -> InputError:
-    said = "the password does not open it" if password else "it needs a password"
+    text = said("'%(name)s' is encrypted: it needs a password.", name=path.name)
+    if password:
+        text = said("'%(name)s' is encrypted: the password does not open it.", name=path.name)
     return InputError(
-        f"'{path.name}' is encrypted: {said}.",
-        hint="Set retrieval.pdf_password in pericia.yaml, or save the file without a password.",
+        text,
+        hint=said(
+            "Set retrieval.pdf_password in pericia.yaml, or save the file without a password."
+        ),
     )
 
 
@@ -232,12 +243,16 @@ def _read_with_pypdf(draft: Draft, path: Path, password: str) -> None:
             for number, page in enumerate(file.pages[: draft.limits.pages], 1):
                 text = page.extract_text()
                 if not text.strip():
-                    draft.skip(f"page {number}: no text")
+                    draft.skip(said("page %(n)s: %(why)s", n=number, why=said("no text")))
                 for part in re.split(r"\n\s*\n", text):
                     draft.paragraph(part, Place(page=number))
     except _DAMAGED as error:
         raise InputError(
-            f"'{path.name}' is damaged: no PDF reader can open it ({error}).",
-            hint="Download or export it again.",
+            said(
+                "'%(name)s' is damaged: no PDF reader can open it (%(why)s).",
+                name=path.name,
+                why=str(error),
+            ),
+            hint=said("Download or export it again."),
         ) from error
-    draft.skip("headings and tables: the file is damaged and was read as plain text")
+    draft.skip(said("headings and tables: the file is damaged and was read as plain text"))

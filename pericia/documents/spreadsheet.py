@@ -11,6 +11,7 @@ from python_calamine import CalamineError, CalamineWorkbook, PasswordError
 
 from pericia.draft import Draft, Limits, column_name, decode, is_number, split_header
 from pericia.errors import InputError
+from pericia.said import said
 from pericia.types import Document, Place
 
 Cell = (
@@ -41,7 +42,11 @@ def read_csv(path: Path, source: str, *, password: str = "", limits: Limits) -> 
             lines.append(line)
         line = reader.line_num + 1
         if len(rows) > limits.rows:
-            draft.skip(f"lines from {line}: more than {limits.rows} rows")
+            draft.skip(
+                said(
+                    "lines from %(first)s: more than %(limit)s rows", first=line, limit=limits.rows
+                )
+            )
             break
     if not rows:
         return draft.document()
@@ -50,10 +55,16 @@ def read_csv(path: Path, source: str, *, password: str = "", limits: Limits) -> 
     for row, at in zip(rows, lines, strict=True):
         if len(row) != width:
             draft.note(
-                "rows of another width", f"line {at}: {len(row)} cells, the first row has {width}"
+                said("rows of another width"),
+                said(
+                    "line %(n)s: %(num)s cells, the first row has %(width)s",
+                    n=at,
+                    num=len(row),
+                    width=width,
+                ),
             )
     if text.count('"') % 2:
-        draft.skip("a quote is opened and never closed")
+        draft.skip(said("a quote is opened and never closed"))
     # A row may span several lines, so rows are numbered by record and their lines counted from the file.
     draft.table(
         header,
@@ -75,18 +86,25 @@ def read(path: Path, source: str, *, password: str = "", limits: Limits) -> Docu
                 sheet = book.get_sheet_by_name(name)
                 rows: list[list[Cell]] = sheet.to_python(skip_empty_area=False, nrows=limits.rows)
                 if sheet.end is not None and sheet.end[0] >= limits.rows:
-                    draft.skip(f"sheet '{name}': rows from {limits.rows + 1}")
+                    draft.skip(
+                        said(
+                            "sheet '%(name)s': rows from %(first)s",
+                            name=name,
+                            first=limits.rows + 1,
+                        )
+                    )
                 _add_sheet(
                     draft, name, [[_shown(c) for c in row[: limits.columns]] for row in rows]
                 )
     except PasswordError as error:
         raise InputError(
-            f"'{path.name}' is encrypted.", hint="Save it without a password and add it again."
+            said("'%(name)s' is encrypted.", name=path.name),
+            hint=said("Save it without a password and add it again."),
         ) from error
     except CalamineError as error:
         raise InputError(
-            f"'{path.name}' is damaged: {error}.",
-            hint="Open it in a spreadsheet program and save it again.",
+            said("'%(name)s' is damaged: %(why)s.", name=path.name, why=str(error)),
+            hint=said("Open it in a spreadsheet program and save it again."),
         ) from error
     draft.title = draft.title or path.stem
     return draft.document()
@@ -94,7 +112,7 @@ def read(path: Path, source: str, *, password: str = "", limits: Limits) -> Docu
 
 def _add_sheet(draft: Draft, name: str, rows: Sequence[Sequence[str]]) -> None:
     if not any(map(any, rows)):
-        draft.skip(f"sheet '{name}': empty")
+        draft.skip(said("sheet '%(name)s': empty", name=name))
         return
     draft.heading(name, 1, Place(sheet=name))
     header: Sequence[str] = ()

@@ -9,6 +9,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from pericia.draft import Draft, Limits, decode
 from pericia.errors import InputError
+from pericia.said import said
 from pericia.types import Document, Place
 
 
@@ -23,7 +24,8 @@ def read_json(path: Path, source: str, *, password: str = "", limits: Limits) ->
         data = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise InputError(
-            f"'{path.name}' is no valid JSON: {error}.", hint="Correct it at that place."
+            said("'%(name)s' is no valid JSON: %(why)s.", name=path.name, why=str(error)),
+            hint=said("Correct it at that place."),
         ) from error
     _add_entry(draft, data, "", limits)
     return draft.document()
@@ -37,12 +39,21 @@ def read_jsonl(path: Path, source: str, *, password: str = "", limits: Limits) -
         if not line.strip():
             continue
         if number > limits.rows:
-            draft.skip(f"lines from {number}: more than {limits.rows}")
+            draft.skip(
+                said(
+                    "lines from %(first)s: more than %(limit)s rows",
+                    first=number,
+                    limit=limits.rows,
+                )
+            )
             break
         try:
             record = json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
-            draft.note("lines that are no JSON", f"line {number}: no JSON ({error})")
+            draft.note(
+                said("lines that are no JSON"),
+                said("line %(n)s: no JSON (%(why)s)", n=number, why=str(error)),
+            )
             continue
         draft.paragraph(" | ".join(_leaves(record, "", limits.nesting)), Place(line=number))
     return draft.document()
@@ -54,14 +65,15 @@ def read_xml(path: Path, source: str, *, password: str = "", limits: Limits) -> 
     data = path.read_bytes()
     if b"<!ENTITY" in data:
         raise InputError(
-            f"'{path.name}' defines XML entities, which are not expanded.",
-            hint="Save it without entities, or as text.",
+            said("'%(name)s' defines XML entities, which are not expanded.", name=path.name),
+            hint=said("Save it without entities, or as text."),
         )
     try:
         root = ElementTree.fromstring(data)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise InputError(
-            f"'{path.name}' is no valid XML: {error}.", hint="Correct it at that place."
+            said("'%(name)s' is no valid XML: %(why)s.", name=path.name, why=str(error)),
+            hint=said("Correct it at that place."),
         ) from error
     _add_element(draft, root, limits.nesting)
     return draft.document()
@@ -122,4 +134,7 @@ def _add_element(draft: Draft, element: ElementTree.Element, depth: int) -> None
         if child.tail and child.tail.strip():
             draft.paragraph(child.tail.strip(), Place())
     if not depth and len(element):
-        draft.note("elements nested too deeply", f"what lies inside <{name}>: nested too deeply")
+        draft.note(
+            said("elements nested too deeply"),
+            said("what lies inside <%(name)s>: nested too deeply", name=name),
+        )

@@ -11,6 +11,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from pericia.draft import Draft, Limits, decode, split_header
 from pericia.errors import InputError
+from pericia.said import Figure, said
 from pericia.types import Document, Place
 
 _DROPPED = ["script", "style", "noscript", "template", "svg", "head", "iframe", "object"]
@@ -47,12 +48,19 @@ def read_epub(path: Path, source: str, *, password: str = "", limits: Limits) ->
             draft.title = title
             for number, name in enumerate(chapters, 1):
                 if name not in book.namelist():
-                    draft.skip(f"chapter {number}: '{name}' is missing from the book")
+                    draft.skip(
+                        said(
+                            "chapter %(n)s: '%(name)s' is missing from the book",
+                            n=number,
+                            name=name,
+                        )
+                    )
                     continue
                 _Page(draft, decode(book.read(name), path.name), page=number).add()
     except (zipfile.BadZipFile, KeyError, ElementTree.ParseError) as error:
         raise InputError(
-            f"'{path.name}' is no readable EPUB: {error}.", hint="Download or export it again."
+            said("'%(name)s' is no readable EPUB: %(why)s.", name=path.name, why=str(error)),
+            hint=said("Download or export it again."),
         ) from error
     return draft.document()
 
@@ -91,7 +99,12 @@ class _Page:
             self._walk(tree.body, 0)
         self._flush()
         if self._num_hidden:
-            self._draft.skip(f"hidden text: {self._num_hidden} characters that a reader cannot see")
+            self._draft.skip(
+                said(
+                    "hidden text: %(n)s characters that a reader cannot see",
+                    n=Figure(self._num_hidden),
+                )
+            )
 
     def _walk(self, node: LexborNode, depth: int) -> None:
         if depth > self._draft.limits.nesting * 5:

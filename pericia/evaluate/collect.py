@@ -13,6 +13,7 @@ from pericia.evaluate.scores import SCORES
 from pericia.evaluate.tools import Tools, open_tools
 from pericia.lookup import unknown_name
 from pericia.prompts import closed_book_prompt
+from pericia.said import said
 from pericia.train import Kind
 from pericia.types import Adapter, Dataset, Finding, Message, Question, TrainEvent
 from pericia.workspace import Workspace
@@ -40,7 +41,7 @@ def collect_questions(
     """
     if config.questions is None:
         raise ConfigError(
-            "No questions are configured (key 'questions'), so nothing can be measured.",
+            said("No questions are configured (key 'questions'), so nothing can be measured."),
             hint='Name a JSONL file: {"id": "q1", "question": "…", "answers": ["…"], "sources": ["…"]}',
         )
     try:
@@ -92,8 +93,10 @@ def given_away(dataset: Dataset | None, questions: Sequence[Question]) -> dict[s
         left = [question for question in left if question.id not in found]
     if not left:
         raise InputError(
-            "The examples give away every question, so nothing held out is left.",
-            hint="Hold out other questions, or take the examples out that 'pericia check' names.",
+            said("The examples give away every question, so nothing held out is left."),
+            hint=said(
+                "Hold out other questions, or take the examples out that 'pericia check' names."
+            ),
         )
     return found
 

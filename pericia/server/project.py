@@ -18,6 +18,7 @@ from pericia.jobs import ENDED, Deployment, Job
 from pericia.machine import look_at_machine
 from pericia.server import shelf
 from pericia.server.house import House
+from pericia.server.workbench import changed_since
 
 State = Literal["empty", "ready", "running", "done", "stale", "error"]
 _SECRET = re.compile(r"^(\s*\w*(?:password|key|token|secret)\s*:).*$", re.I | re.M)
@@ -127,12 +128,13 @@ def _steps(house: House) -> Iterator[Step]:
     facts = {"adapters": num_adapters, "running": len(at_work)}
     yield Step("train", "running" if at_work else made, facts)
 
-    arms, num_questions = _measured(house)
+    arms, num_questions, is_old = _measured(house)
+    measured: State = "stale" if is_old else "done"
     ready: State = "ready" if house.config.questions else "empty"
     facts = {"arms": len(arms), "questions": num_questions}
     compares = house.tasks.running("run") is not None
-    yield Step("compare", "running" if compares else "done" if arms else ready, facts)
-    yield Step("recommendation", "done" if arms else "empty", {"arm": house.room.recommended()})
+    yield Step("compare", "running" if compares else measured if arms else ready, facts)
+    yield Step("recommendation", measured if arms else "empty", {"arm": house.room.recommended()})
     num_deployments = len(house.ledger.all(Deployment))
     yield Step("playground", "ready", {"deployments": num_deployments})
 
@@ -155,12 +157,14 @@ def _count_examples(path: Path, _mtime_ns: int, _size: int) -> tuple[int, str]:
     return len(examples), ""
 
 
-def _measured(house: House) -> tuple[tuple[str, ...], int]:
-    """Return the arms that the last run measured, and on how many questions."""
+def _measured(house: House) -> tuple[tuple[str, ...], int, bool]:
+    """Return the arms that the last run measured, on how many questions, and whether it is out of date."""
     try:
         folder = latest_run(house.workspace.runs)
         record = read_record(folder)
     except NotFoundError:
-        return (), 0
+        return (), 0, False
     answered = {row.arm for row in read_rows(folder)}
-    return tuple(arm for arm in record.arms if arm in answered), len(record.questions)
+    arms = tuple(arm for arm in record.arms if arm in answered)
+    changed = changed_since(house, record.config, [question.text for question in record.questions])
+    return arms, len(record.questions), bool(changed)

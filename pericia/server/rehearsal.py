@@ -17,6 +17,7 @@ from pericia.examples import as_chat, auto_epochs
 from pericia.jobs import Job, Ledger, StoredFile, new_id
 from pericia.plan import plan
 from pericia.preflight import check_preparation, show_row
+from pericia.said import Figure, joined, said
 from pericia.server.tasks import Tell
 from pericia.server.training import copy_files
 from pericia.train import Kind, describe, identify
@@ -32,10 +33,13 @@ def preflight(
     """Do everything of a training but the training, show what it would learn, and start it if `start` says so."""
     kind: Kind = params["kind"]
     if not is_tunable(config.model):
-        text = f"'{config.model}' cannot be fine-tuned here: its weights are not in this process."
-        raise ConfigError(text, hint="Choose a base model with weights.", param="model")
+        text = said(
+            "'%(model)s' cannot be fine-tuned here: its weights are not in this process.",
+            model=config.model,
+        )
+        raise ConfigError(text, hint=said("Choose a base model with weights."), param="model")
     book = _book(workspace, config, kind, tell)
-    tell("preflight", "Tokens and labels of every row")
+    tell("preflight", said("Tokens and labels of every row"))
     preparation = trainers.load().prepare(book, config.model, config.train)
     check_preparation(preparation, truncated_share=config.train.truncated_share)
     job = identify(book, preparation, config.train)
@@ -69,20 +73,20 @@ def _book(workspace: Workspace, config: Config, kind: Kind, tell: Tell) -> Datas
     """Return the chats to learn, of examples that were checked for faults and for leaks of held-out questions."""
     tools = None
     if kind == "rag_fine_tuned":
-        tell("documents", "Looking for changed documents")
+        tell("documents", said("Looking for changed documents"))
         tools = open_tools(config, workspace, lambda m, d, t: tell("documents", m, d, t))
         if not tools.sources:
-            text = "An adapter that reads passages needs documents, and none are configured."
-            raise ConfigError(text, hint="Add documents first.", param="kind")
-    tell("examples", "Checking the examples")
+            text = said("An adapter that reads passages needs documents, and there are none.")
+            raise ConfigError(text, hint=said("Add documents first."), param="kind")
+    tell("examples", said("Checking the examples"))
     questions = collect_questions(config, workspace, ()) if config.questions else ()
     dataset, _ = collect_examples(config, workspace, questions)
     if dataset is None:
-        text = "There are no examples to learn from."
-        raise ConfigError(text, hint="Upload or draft some under Examples.", param="examples")
+        text = said("There are no examples to learn from.")
+        raise ConfigError(text, hint=said("Upload or draft some under Examples."), param="examples")
     if tools is None:
         return closed_book(dataset, config.instruction)
-    tell("retrieve", "Finding the passages of every example")
+    tell("retrieve", said("Finding the passages of every example"))
     return open_book(dataset, config.instruction, tools.find)
 
 
@@ -98,8 +102,13 @@ def _check_memory(config: Config, longest: int) -> None:
     )
     if not foreseen.fits:
         needed, budget = foreseen.needed_bytes / 1e9, foreseen.budget_bytes / 1e9
-        text = f"This training needs {needed:.1f} GB, and this computer has {budget:.1f} GB."
-        raise InputError(text, hint=f"Cheaper: {'; '.join(foreseen.changes)}.", param="anyway")
+        text = said(
+            "This training needs %(needed)s GB, and this computer has %(budget)s GB.",
+            needed=Figure(needed, 1),
+            budget=Figure(budget, 1),
+        )
+        hint = said("Cheaper: %(changes)s.", changes=joined(foreseen.changes, "; "))
+        raise InputError(text, hint=hint, param="anyway")
 
 
 def _findings(book: Dataset, preparation: Preparation, config: Config) -> dict[str, Any]:

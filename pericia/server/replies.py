@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from pericia.said import Said, packed
 from pericia.server.chat_schemas import Function
 from pericia.server.citing import annotations
 from pericia.server.served import Served
@@ -132,6 +133,8 @@ def _basis(answer: Answer) -> dict[str, Any]:
         for number, passage in enumerate(answer.passages, start=1)
     ]
     about = {"refused": answer.refused, "notes": list(answer.notes), "passages": passages}
+    if any(isinstance(note, Said) for note in answer.notes):  # for readers of other languages
+        about["note_parts"] = [packed(note) for note in answer.notes]
     return {"pericia": about}
 
 

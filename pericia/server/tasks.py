@@ -22,7 +22,7 @@ from sqlalchemy import event as sql_event
 from pericia.config import Config
 from pericia.errors import ConflictError, NotFoundError
 from pericia.jobs import new_id, set_up_sqlite
-from pericia.said import said
+from pericia.said import packed, said, unpacked
 from pericia.workspace import Workspace
 
 try:
@@ -153,7 +153,10 @@ class Tasks:
         """
         task = self.get(id_)
         if task.status not in ("stopped", "interrupted"):
-            raise ConflictError(f"The task '{id_}' is {task.status}.", hint="Start a new one.")
+            raise ConflictError(
+                said("This work has ended and cannot be taken up again."),
+                hint=said("Start it anew."),
+            )
         if (other := self.running(task.kind)) is not None:
             raise ConflictError(
                 said("Work of this kind is not finished yet (%(task)s).", task=other.id),
@@ -244,7 +247,8 @@ class Tasks:
         """Add an event; only a task's worker, and who stops it, tells of it."""
         values = {"task_id": id_, "at": time.time(), "status": status, "stage": stage}
         values |= {"message": message, "done": done, "total": total}
-        values |= {"result": result, "error": error}
+        kept = None if error is None else {name: packed(part) for name, part in error.items()}
+        values |= {"result": result, "error": kept}
         with self._engine.begin() as connection:
             connection.execute(_events.insert().values(**values))
 
@@ -315,6 +319,8 @@ _OF_EVENTS = ("at", "status", "stage", "message", "done", "total", "result", "er
 
 def _task(id_: str, row: Any) -> Task:
     told = {name: row[name] for name in _OF_EVENTS if row[name] is not None}
+    if "error" in told:
+        told["error"] = {name: unpacked(part) for name, part in told["error"].items()}
     return Task(
         id=id_, kind=row["kind"], created_at=row["created_at"], params=row["params"], **told
     )

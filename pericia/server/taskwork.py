@@ -77,7 +77,7 @@ def draft(
     workspace: Workspace, config: Config, params: Mapping[str, Any], tell: Tell
 ) -> dict[str, Any]:
     """Draft examples from the indexed documents; a person approves them one by one."""
-    tell("documents", "Opening the index")
+    tell("documents", said("Opening the index"))
     store = open_store(workspace.index, config.store, embedders.load(config.embedder))
     chunks = store.chunks()
     if not chunks:
@@ -85,7 +85,7 @@ def draft(
     questions = collect_questions(config, workspace, ()) if config.questions else ()
     examples = read_examples(workspace.resolve(config.examples))[0] if config.examples else ()
     known = [question.text for question in questions] + [example.question for example in examples]
-    tell("draft", "Reading rows and facts", 0, len(chunks))
+    tell("draft", said("Reading rows and facts"), 0, len(chunks))
     drafts = propose(chunks, known=known, most=int(params.get("most") or MOST))
     safe = [draft for draft in drafts if not _leaks(draft, questions)]
     num_new = add_drafts(workspace.state / DRAFTS, safe)
@@ -128,7 +128,9 @@ def find_adapter(workspace: Workspace, name: str) -> Adapter:
         ledger.close()
     if tuned is None:
         raise NotFoundError(
-            f"There is no adapter '{name}'.", hint="Train one first.", param="adapter"
+            said("There is no adapter '%(name)s'.", name=name),
+            hint=said("Train one first."),
+            param="adapter",
         )
     manifest = json.loads((tuned.folder / registry.MANIFEST).read_text(encoding="utf-8"))
     return Adapter(tuned.job.id, str(tuned.folder), tuned.job.base, "fine_tuned", manifest)
@@ -167,8 +169,9 @@ def main(folder: Path, id_: str) -> None:
         fault = {"message": error.message, "hint": error.hint, "param": error.param}
         tasks.tell(id_, "end", status="failed", error=fault | {"code": error.code})
     except BaseException:
-        text = "The work stopped by a fault of its own."
-        fault = {"message": text, "hint": f"The log has it: {tasks.folder / f'{id_}.log'}"}
+        text = said("The work stopped by a fault of its own.")
+        hint = said("The log has it: %(path)s", path=tasks.folder / f"{id_}.log")
+        fault = {"message": text, "hint": hint}
         tasks.tell(id_, "end", status="failed", error=fault | {"param": None, "code": "fault"})
         raise
     else:

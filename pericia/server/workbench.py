@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -37,6 +37,28 @@ def held_out(house: House) -> tuple[tuple[Question, ...], str]:
         return collect_questions(working(house), house.workspace, ()), ""
     except PericiaError as error:
         return (), f"{error.message} {error.hint}".strip()
+
+
+def changed_since(house: House, before: Mapping[str, Any], asked: Sequence[str]) -> list[str]:
+    """Return which settings, or "questions", are other than those that a run was made with."""
+    now = working(house).model_dump(mode="json")
+    default = Config().model_dump(mode="json")
+    changed = [
+        key
+        for key in ("model", "documents", "retrieval", "train", "instruction", "use")
+        if now[key] != _as_of_now(before.get(key), default[key])
+    ]
+    questions, _ = held_out(house)
+    if questions and [question.text for question in questions] != list(asked):
+        changed.append("questions")
+    return changed
+
+
+def _as_of_now(before: Any, default: Any) -> Any:
+    """Return a setting of an earlier version; a knob that was not there then had its default."""
+    if not isinstance(before, Mapping):
+        return before
+    return {name: before.get(name, value) for name, value in default.items()}
 
 
 def task_json(task: Task | None) -> dict[str, Any] | None:

@@ -133,11 +133,13 @@ def view(house: House) -> dict[str, Any]:
     """Return what the screen shows: rows, findings, counts, and what the held-out questions can tell."""
     book = look(house)
     questions, fault = held_out(house)
+    sources = {row.source for row in book.rows if row.source}
     families = [question.family for question in questions]
     return {
         **asdict(book),
         "path": house.workspace.resolve(book.path).name,
         "num_questions": len(questions),
+        "num_new": sum(bool(q.sources) and sources.isdisjoint(q.sources) for q in questions),
         "questions_fault": fault,
         "detectable": detectable_in_words(families, NUM_PAIRS) if questions else "",
         "num_drafts": len(open_drafts(house)),

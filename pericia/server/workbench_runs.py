@@ -18,7 +18,7 @@ from pericia.evaluate.report import recompute, report_json, write_report
 from pericia.evaluate.scores import RIGHT_FROM
 from pericia.server.house import House
 from pericia.server.tasks import Task
-from pericia.server.workbench import held_out, working
+from pericia.server.workbench import changed_since, held_out, working
 from pericia.types import Report
 
 FILES = {
@@ -239,18 +239,8 @@ def question_json(one: Asked) -> dict[str, Any]:
 
 def stale_reasons(house: House, report: Report) -> list[str]:
     """Return which settings, questions or examples are other than those that the report was made with."""
-    config = working(house)
     before: Any = report.facts["config"]
-    now = config.model_dump(mode="json")
-    changed = [
-        key
-        for key in ("model", "documents", "retrieval", "train", "instruction", "use")
-        if now[key] != before.get(key)
-    ]
-    questions, _ = held_out(house)
-    if questions and [q.text for q in questions] != [q.text for q in report.questions]:
-        changed.append("questions")
-    return changed
+    return changed_since(house, before, [question.text for question in report.questions])
 
 
 def _shown_facts(report: Report) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Ask: the streamed answer, its sources, and an answer that says that the documents do not tell."""
 
+import re
+
 import httpx
 import pytest
 from playwright.sync_api import expect
@@ -43,6 +45,19 @@ def test_an_answer_and_its_cell(company: Served, visitor: Visitor) -> None:
     page.keyboard.press("Escape")
     expect(pane).to_be_hidden()
     expect(marker).to_be_focused()
+
+
+def test_an_answer_becomes_an_example_that_can_be_mended_first(
+    company: Served, visitor: Visitor
+) -> None:
+    page = visitor.open(f"{company.url}/ask?q=")
+    page.get_by_label("Your question").fill(IN_A_TABLE)
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="Make it an example").click()
+    form = page.locator("#write")
+    expect(form.get_by_label("Question")).to_have_value(IN_A_TABLE)
+    expect(form.get_by_label("Answer")).to_have_value(re.compile(r"^126 EUR\W*$"))
+    expect(form.get_by_label("Source")).to_have_value("documents/parts/price-list.xlsx")
 
 
 def test_a_quote_is_lit_on_its_page(company: Served, visitor: Visitor) -> None:

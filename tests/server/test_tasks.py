@@ -9,6 +9,7 @@ import pytest
 
 from pericia.config import Config
 from pericia.errors import ConflictError, NotFoundError
+from pericia.said import Said
 from pericia.server import taskwork
 from pericia.server.tasks import Task, Tasks
 from pericia.workspace import Workspace
@@ -25,6 +26,7 @@ def worker(tmp_path: Path) -> tuple[str, ...]:
 import sys, time
 from pathlib import Path
 from pericia.errors import InputError
+from pericia.said import Figure, said
 from pericia.server import taskwork
 
 def count(workspace, config, params, tell):
@@ -33,7 +35,7 @@ def count(workspace, config, params, tell):
     if params.get("then") == "wait":
         time.sleep(600)
     if params.get("then") == "fail":
-        raise InputError("Too far.", hint="Count less.", param="to")
+        raise InputError(said("Only to %(n)s.", n=Figure(1.5, 1)), hint="Count less.", param="to")
     if params.get("then") == "break":
         raise ZeroDivisionError("a secret")
     return {"counted": params["to"], "name": config.name}
@@ -83,11 +85,16 @@ def test_a_task_tells_how_far_it_is_and_what_it_made(tasks: Tasks) -> None:
 def test_a_failure_says_what_is_wrong_and_a_fault_keeps_its_secret(tasks: Tasks) -> None:
     failed = until(tasks, start(tasks, 1, then="fail").id, "failed")
     assert failed.error == {
-        "message": "Too far.",
+        "message": "Only to 1.5.",
         "hint": "Count less.",
         "param": "to",
         "code": "invalid_request_error",
     }
+    message = failed.error[
+        "message"
+    ]  # with its parts, so that the page can say it in another language
+    assert isinstance(message, Said)
+    assert message.template == "Only to %(n)s."
     broken = until(tasks, start(tasks, 1, then="break").id, "failed")
     assert broken.error is not None
     assert "secret" not in str(broken.error)

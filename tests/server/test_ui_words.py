@@ -1,12 +1,18 @@
 """Every sentence of the page in every language, and numbers and dates as each writes them."""
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pericia import documents
+from pericia.catalogue import LeftOut, read_left_out, write_left_out
+from pericia.errors import InputError
+from pericia.said import joined
 from pericia.server.ui import words
+from pericia.server.ui.ask import NOTES
 from tests.evaluate.scripted import SCRIPTS, advise
 from tests.server.messages import catalogues, others, placeholders, sentences
 
@@ -71,6 +77,25 @@ def test_advice_is_said_in_every_language_with_the_same_numbers() -> None:
                 said = words.in_language(text, language)
                 assert said != text, f"not said in {language}: {text}"
                 assert numbers(said) == numbers(text)
+
+
+def test_why_a_file_was_left_out_is_said_in_every_language(tmp_path: Path) -> None:
+    (tmp_path / "old.pdf").touch()
+    with pytest.raises(InputError) as caught:
+        documents.read(tmp_path / "old.pdf", "old.pdf")
+    why = joined([caught.value.message, caught.value.hint])
+    write_left_out(tmp_path, LeftOut((("old.pdf", why),), (("a.md", "as it is"),)))
+    kept = read_left_out(tmp_path)
+    assert kept == LeftOut((("old.pdf", why),), (("a.md", "as it is"),))
+    for language in others():
+        text = words.in_language(kept.skipped[0][1], language)
+        assert "old.pdf" in text
+        assert not set(text.split()) & set(why.split()) - {"'old.pdf'"}
+        assert words.in_language(kept.notes[0][1], language) == "as it is"
+
+
+def test_what_an_answer_remarks_is_known_to_the_page() -> None:
+    assert set(NOTES) <= {sentence.id for sentence in sentences()}
 
 
 @given(st.text())

@@ -6,17 +6,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import openai
 import pytest
 
-from pericia.config import TrainConfig
+from pericia.config import Config, TrainConfig
 from pericia.evaluate.report import report_json
 from pericia.evaluate.run import RunResult, run
+from pericia.server.house import House
 from pericia.server.ui.door import SESSION, session_of
-from pericia.server.workbench_train import knobs, read_settings
+from pericia.server.workbench import changed_since
+from pericia.server.workbench_train import knobs, own_settings, read_settings
+from pericia.workspace import Workspace
 from tests.evaluate.bench import FakeTools, write_firm
 from tests.fakes import FakeTrainer
 from tests.server.conftest import Running, Start
@@ -119,6 +123,26 @@ def test_settings_read_back_as_they_stand_in_their_fields() -> None:
     for settings in (TrainConfig(), TrainConfig(epochs=3, method="qlora", rank=4)):
         shown = {knob["name"]: knob["value"] for knob in knobs(settings)}
         assert read_settings(TrainConfig(), shown) == (settings, {})
+
+
+def project(folder: Path, **settings: Any) -> House:
+    config = Config(train=TrainConfig(**settings))
+    return cast("House", SimpleNamespace(config=config, workspace=Workspace(folder)))
+
+
+def test_a_training_with_other_settings_is_told_from_the_projects(tmp_path: Path) -> None:
+    house = project(tmp_path, epochs=3)
+    asked = house.config.train.model_dump(mode="json")
+    assert own_settings(house, asked) == []
+    assert own_settings(house, {**asked, "epochs": 1, "no_such_knob": 2}) == ["epochs"]
+
+
+def test_a_run_is_old_when_a_setting_has_changed_and_not_when_a_knob_is_new(tmp_path: Path) -> None:
+    before = project(tmp_path, epochs=3).config.model_dump(mode="json")
+    assert changed_since(project(tmp_path, epochs=3), before, []) == []
+    assert changed_since(project(tmp_path, epochs=4), before, []) == ["train"]
+    del before["train"]["learning_rate"]  # as a version wrote it that had no such knob
+    assert changed_since(project(tmp_path, epochs=3), before, []) == []
 
 
 def test_an_autotrain_file_becomes_settings_with_a_verdict_for_each_key(server: Running) -> None:

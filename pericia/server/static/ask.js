@@ -147,10 +147,16 @@ function place(note) {
   return note.line ? fill(words.textLine, { n: number.format(note.line) }) : "";
 }
 
+// A remark comes in English, with its parts for those who read another language.
+function inWords(note, parts) {
+  const sentence = JSON.parse(words.notes)[parts?.said];
+  return sentence ? sentence.replace(/%\((\w+)\)s/g, (whole, name) => parts.with[name] ?? whole) : note;
+}
+
 function finish(box, text, question, got, seconds) {
   const refused = got.about?.refused ?? (!got.notes.length && got.text.trim() === words.refusal);
-  for (const note of got.about?.notes ?? []) box.append(make("p", "answer-note", note));
-  if (refused) return showRefusal(box, text, got);
+  got.about?.notes?.forEach((note, number) => box.append(make("p", "answer-note", inWords(note, got.about.note_parts?.[number]))));
+  if (refused) return showRefusal(box, text, question, got);
   const cited = got.notes.filter((note) => note.pericia);
   const characters = [...got.text]; // positions count code points, JavaScript counts UTF-16 units
   text.replaceChildren();
@@ -171,7 +177,7 @@ function finish(box, text, question, got, seconds) {
   text.append(characters.slice(at).join(""));
   if (cited.length) box.append(sourceList(cited, characters, got.text, question));
   else box.append(make("p", "answer-note", words.textUncited));
-  box.append(foot(got, seconds));
+  box.append(foot(question, got, seconds));
   box.dataset.state = "done";
   say.textContent = `${got.text} ${words.textDone}`;
 }
@@ -209,12 +215,20 @@ function sourceLine(mark, note, whole, question) {
   return item;
 }
 
-function foot(got, seconds) {
+// An answer, right or wrong, becomes an example: it is written there, where it can be mended first.
+function keep(question, got, answer = got.text.replace(/\s*\[\d+(?:,\s*\d+)*\]/g, "")) {
+  const source = got.notes.find((note) => note.pericia)?.pericia.source ?? "";
+  const link = make("a", "", words.textKeep);
+  link.href = `/examples?${new URLSearchParams({ question, answer, source })}#write`;
+  return link;
+}
+
+function foot(question, got, seconds) {
   const line = make("div", "answer-foot");
   const copy = make("button", "link", words.textCopy);
   copy.type = "button";
   copy.dataset.copy = got.text;
-  line.append(copy);
+  line.append(copy, keep(question, got));
   if (got.usage) {
     const { prompt_tokens: read, completion_tokens: written } = got.usage;
     line.append(make("span", "", fill(words.textTokens, { read: number.format(read), written: number.format(written) })));
@@ -223,7 +237,7 @@ function foot(got, seconds) {
   return line;
 }
 
-function showRefusal(box, text, got) {
+function showRefusal(box, text, question, got) {
   const card = make("div", "refusal");
   card.append(make("p", "refusal-title", words.textRefused));
   const near = (got.about?.passages ?? []).slice(0, 3);
@@ -236,7 +250,7 @@ function showRefusal(box, text, got) {
   const advice = make("p", "muted", `${words.textAdvice} `);
   const link = make("a", "", words.textAdd);
   link.href = "/documents";
-  advice.append(link);
+  advice.append(link, " · ", keep(question, got, ""));
   card.append(advice);
   text.remove();
   box.append(card);

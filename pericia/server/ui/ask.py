@@ -15,6 +15,14 @@ from pericia.server.house import House
 from pericia.server.ui.frame import Frame
 
 _SUGGESTED = 3
+# What an answer may remark, in the words of the modules that remark it: the browser has the answer from the API.
+NOTES = (
+    "A newer document says otherwise: “%(quote)s” (%(source)s)",
+    "An older document says otherwise: “%(quote)s” (%(source)s)",
+    "Another document says otherwise: “%(quote)s” (%(source)s)",
+    "The embedder '%(new)s' has not embedded all documents yet (pericia add), so the index of '%(old)s' answered.",
+    "The question was read as: %(question)s",
+)
 
 
 def routes(frame: Frame) -> APIRouter:
@@ -35,6 +43,7 @@ def routes(frame: Frame) -> APIRouter:
             "num_documents": len(shelf.catalogue_of(house.workspace).files),
             "refusal": REFUSAL,
             "model": house.config.model,
+            "notes": {note: frame.sentence(request, note) for note in NOTES},
         }
         return frame.page(request, "ask.html", **context)
 

@@ -14,10 +14,17 @@ from pericia.evaluate.scores import RIGHT_FROM
 from pericia.server import workbench_runs as bench
 from pericia.server.ui import frame
 from pericia.server.ui.frame import Frame
+from pericia.server.ui.playground import otherwise
 from pericia.server.workbench import held_out, working
 from pericia.server.workbench_questions import brought_in, place
 
 PAGE_QUESTIONS = 40
+_OUTCOMES = (
+    "right and cited",
+    "right",
+    "right, not cited",
+    "refused rightly",
+)  # the good ones, best first
 
 
 def routes(made: Frame) -> APIRouter:
@@ -46,6 +53,7 @@ def routes(made: Frame) -> APIRouter:
             "config": working(house),
             "arm_names": ARM_NAMES,
             "stale": bench.stale_reasons(house, report) if report else [],
+            "otherwise": otherwise(house),
         }
         if report is not None:
             found = bench.asked(report, wanted, search)
@@ -58,7 +66,7 @@ def routes(made: Frame) -> APIRouter:
                 "matrix": matrix(report),
                 "scatter": scatter(report, against),
                 "against": against,
-                "outcomes": outcomes(report),
+                "outcomes": sorted(outcomes(report), key=_goodness),
                 "filters": bench.filters(report),
                 "filter": wanted,
                 "search": search,
@@ -105,3 +113,9 @@ def routes(made: Frame) -> APIRouter:
         return RedirectResponse("/compare", 303)
 
     return router
+
+
+def _goodness(outcome: tuple[str, list[int]]) -> int:
+    """Return where an outcome stands: the good ones first, the others in the order of their number."""
+    name, _ = outcome
+    return _OUTCOMES.index(name) if name in _OUTCOMES else len(_OUTCOMES)

@@ -14,6 +14,7 @@ from pericia.server.ui import charts, frame
 from pericia.server.ui.frame import Frame
 
 PAGE_ROWS = 25
+_WRITTEN = ("question", "answer", "source")  # Ask sends what was answered there
 Text = Annotated[str, Form()]
 
 
@@ -42,6 +43,7 @@ def routes(made: Frame) -> APIRouter:
             "num_drafts": len(drafts),
             "drafting": house.tasks.newest("draft"),
             "imported": None,
+            "add_form": frame.Form({name: asked.get(name, "") for name in _WRITTEN}),
             "columns": (),
         }
         return made.page(

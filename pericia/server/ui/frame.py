@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -134,6 +135,7 @@ def environment(language: str) -> Environment:
     made.globals["asset"] = asset
     for name in ("number", "percent", "size", "moment", "ago", "duration", "language_name"):
         made.filters[name] = partial(_in_language, getattr(words, name), language)
+    made.filters["playground"] = lambda name: f"/playground?{urlencode({'left': name})}"
     made.filters["said"] = lambda text: words.in_language(text, language)
     return made
 

@@ -7,11 +7,15 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from pericia import exporters
 from pericia.errors import PericiaError
+from pericia.jobs import Job
 from pericia.server import keys
 from pericia.server import workbench_serve as bench
 from pericia.server.gate import SCOPES
+from pericia.server.house import House
 from pericia.server.ui import frame
 from pericia.server.ui.frame import Frame
+from pericia.server.workbench_jobs import job_json
+from pericia.server.workbench_train import own_settings
 
 Text = Annotated[str, Form()]
 CLIENTS = ("openai", "azure", "curl", "javascript")
@@ -39,6 +43,7 @@ def routes(made: Frame) -> APIRouter:
             "exports": bench.exports(house),
             "formats": sorted(exporters.CHAINS),
             "exporting": house.tasks.newest("export"),
+            "otherwise": otherwise(house),
             "keyed": house.gate.is_on,
             "keys": keys.listed(house),
             "scopes": SCOPES,
@@ -104,3 +109,10 @@ def routes(made: Frame) -> APIRouter:
         return RedirectResponse("/playground#exports", 303)
 
     return router
+
+
+def otherwise(house: House) -> dict[str, list[str]]:
+    """Return by its name each model of the page that was trained with other settings, and which: no arm is measured so."""
+    jobs = (job_json(job) for job in house.ledger.all(Job))
+    own = {job["name"]: own_settings(house, job["settings"]) for job in jobs if job["name"]}
+    return {name: names for name, names in own.items() if names}

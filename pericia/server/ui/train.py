@@ -17,6 +17,7 @@ from pericia.server import fine_tuning
 from pericia.server import workbench_examples as examples
 from pericia.server import workbench_jobs as followed
 from pericia.server import workbench_train as bench
+from pericia.server.house import House
 from pericia.server.ui import frame
 from pericia.server.ui.frame import Frame
 from pericia.server.workbench import working
@@ -49,8 +50,8 @@ def routes(made: Frame) -> APIRouter:
         about = bench.about(house)
         shared = {
             "about": about,
-            "view": followed.job_view(house, shown.id) if shown else None,
-            "jobs": [followed.job_json(job) for job in jobs],
+            "view": _with_own(house, followed.job_view(house, shown.id)) if shown else None,
+            "jobs": [_with_own(house, followed.job_json(job)) for job in jobs],
             "check": check,
             "rows": [marked(text) for text in check.result["rows"]]
             if check and check.result
@@ -71,7 +72,7 @@ def routes(made: Frame) -> APIRouter:
 
     @router.get("/live")
     def live(request: Request, job: str) -> HTMLResponse:
-        view = followed.job_view(house, job)
+        view = _with_own(house, followed.job_view(house, job))
         return made.page(
             request, "train_live.html", view=view, num_events=_SHOWN_EVENTS, now=time()
         )
@@ -136,6 +137,10 @@ def routes(made: Frame) -> APIRouter:
         return RedirectResponse(f"/train?job={job_id}", 303)
 
     return router
+
+
+def _with_own(house: House, job: dict[str, Any]) -> dict[str, Any]:
+    return {**job, "own_settings": bench.own_settings(house, job["settings"])}
 
 
 def _planned(made: Frame, method: str, max_tokens: str, epochs: str) -> Plan:
