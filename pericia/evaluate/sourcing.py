@@ -91,25 +91,59 @@ def ndcg(ranks: Sequence[int | None], k: int) -> float:
 
 
 def source_recall(attempt: Attempt) -> float | None:
-    """Return the recall of the question's sources among the passages. See `recall`."""
+    """Return the recall of the question's sources among the passages. See `recall`.
+
+    Example:
+        >>> from pericia.types import Answer, Chunk, Citation, Passage, Place, Question
+        >>> pumps = Passage(Chunk("c1", "d1", "pumps.md", "P3 holds 9 bar.", 0, 15, Place(line=1)), 1, 1.0)
+        >>> asked = Question("q", "?", ("9 bar",), ("pumps.md", "prices.csv"))
+        >>> source_recall(Attempt(Answer("9 bar", passages=(pumps,)), asked))
+        0.5
+    """
     ranks = source_ranks(attempt)
     return None if ranks is None else recall(ranks)
 
 
 def source_rank(attempt: Attempt) -> float | None:
-    """Return 1 / rank of the first passage of a right source. See `reciprocal_rank`."""
+    """Return 1 / rank of the first passage of a right source. See `reciprocal_rank`.
+
+    Example:
+        >>> from pericia.types import Answer, Chunk, Citation, Passage, Place, Question
+        >>> pumps = Passage(Chunk("c1", "d1", "pumps.md", "P3 holds 9 bar.", 0, 15, Place(line=1)), 1, 1.0)
+        >>> other = Passage(Chunk("c2", "d2", "oils.md", "Oil L-46.", 0, 9, Place(line=1)), 1, 1.0)
+        >>> asked = Question("q", "?", ("9 bar",), ("pumps.md",))
+        >>> source_rank(Attempt(Answer("9 bar", passages=(other, pumps)), asked))
+        0.5
+    """
     ranks = source_ranks(attempt)
     return None if ranks is None else reciprocal_rank(ranks)
 
 
 def source_ndcg(attempt: Attempt) -> float | None:
-    """Return the discounted gain of the first passage of each source. See `ndcg`."""
+    """Return the discounted gain of the first passage of each source. See `ndcg`.
+
+    Example:
+        >>> from pericia.types import Answer, Chunk, Citation, Passage, Place, Question
+        >>> pumps = Passage(Chunk("c1", "d1", "pumps.md", "P3 holds 9 bar.", 0, 15, Place(line=1)), 1, 1.0)
+        >>> other = Passage(Chunk("c2", "d2", "oils.md", "Oil L-46.", 0, 9, Place(line=1)), 1, 1.0)
+        >>> asked = Question("q", "?", ("9 bar",), ("pumps.md",))
+        >>> round(source_ndcg(Attempt(Answer("9 bar", passages=(other, pumps)), asked)), 4)  # 1 / log2 3
+        0.6309
+    """
     ranks = source_ranks(attempt)
     return None if ranks is None else ndcg(ranks, len(attempt.answer.passages))
 
 
 def all_sources(attempt: Attempt) -> float | None:
-    """Return 1.0 if every source of a question with several is among the passages, else 0.0; None with one source."""
+    """Return 1.0 if every source of a question with several is among the passages, else 0.0; None with one source.
+
+    Example:
+        >>> from pericia.types import Answer, Chunk, Citation, Passage, Place, Question
+        >>> pumps = Passage(Chunk("c1", "d1", "pumps.md", "P3 holds 9 bar.", 0, 15, Place(line=1)), 1, 1.0)
+        >>> asked = Question("q", "?", ("9 bar",), ("pumps.md", "prices.csv"))
+        >>> all_sources(Attempt(Answer("9 bar", passages=(pumps,)), asked))
+        0.0
+    """
     ranks = source_ranks(attempt)
     return None if ranks is None or len(ranks) < 2 else float(recall(ranks) == 1.0)
 
@@ -139,6 +173,14 @@ def citation_precision(attempt: Attempt) -> float | None:
 
     Source: after Gao et al., Enabling LLMs to Generate Text with Citations (ALCE), 2305.14627, with words in place of
     an entailment model.
+
+    Example:
+        >>> from pericia.types import Answer, Chunk, Citation, Passage, Place, Question
+        >>> pumps = Passage(Chunk("c1", "d1", "pumps.md", "P3 holds 9 bar.", 0, 15, Place(line=1)), 1, 1.0)
+        >>> first, second = (Citation(n, "pumps.md", "P3 holds 9 bar.", n == 1) for n in (1, 2))
+        >>> answer = Answer("P3 holds 9 bar [1][2].", (first, second), passages=(pumps,))
+        >>> citation_precision(Attempt(answer, Question("q", "?", ("9 bar",))))  # [2] is no passage
+        0.5
     """
     citations = attempt.answer.citations
     if attempt.answer.refused or not citations:
@@ -147,7 +189,18 @@ def citation_precision(attempt: Attempt) -> float | None:
 
 
 def citation_recall(attempt: Attempt) -> float | None:
-    """Return the share of the answer's sentences that carry a verified citation; None for arms without passages."""
+    """Return the share of the answer's sentences that carry a verified citation; None for arms without passages.
+
+    Source: after ALCE, as `citation_precision`.
+
+    Example:
+        >>> from pericia.types import Answer, Chunk, Citation, Passage, Place, Question
+        >>> pumps = Passage(Chunk("c1", "d1", "pumps.md", "P3 holds 9 bar.", 0, 15, Place(line=1)), 1, 1.0)
+        >>> cited = (Citation(1, "pumps.md", "P3 holds 9 bar.", True),)
+        >>> answer = Answer("P3 holds 9 bar [1]. It is blue.", cited, passages=(pumps,))
+        >>> citation_recall(Attempt(answer, Question("q", "?", ("9 bar",))))
+        0.5
+    """
     if attempt.answer.refused or not attempt.answer.passages:
         return None
     verified = {c.number for c in attempt.answer.citations if c.verified}
@@ -156,7 +209,18 @@ def citation_recall(attempt: Attempt) -> float | None:
 
 
 def evidence_cited(attempt: Attempt) -> float | None:
-    """Return the share of the question's sources that a verified citation names; None without sources or passages."""
+    """Return the share of the question's sources that a verified citation names; None without sources or passages.
+
+    Source: after ALCE, as `citation_precision`.
+
+    Example:
+        >>> from pericia.types import Answer, Chunk, Citation, Passage, Place, Question
+        >>> pumps = Passage(Chunk("c1", "d1", "pumps.md", "P3 holds 9 bar.", 0, 15, Place(line=1)), 1, 1.0)
+        >>> cited = (Citation(1, "pumps.md", "P3 holds 9 bar.", True),)
+        >>> asked = Question("q", "?", ("9 bar",), ("pumps.md", "prices.csv"))
+        >>> evidence_cited(Attempt(Answer("9 bar [1]", cited, passages=(pumps,)), asked))
+        0.5
+    """
     if attempt.answer.refused or not attempt.answer.passages or not attempt.question.sources:
         return None
     named = [citation.source for citation in attempt.answer.citations if citation.verified]

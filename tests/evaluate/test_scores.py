@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pericia.evaluate import matches, scores, sourcing
 from pericia.evaluate.matches import choice, exact, numeric, set_f1, terminology, token_f1
 from pericia.evaluate.normalise import normalise
 from pericia.evaluate.scores import SCORES, outcome, score_answer
@@ -197,8 +198,8 @@ def test_a_house_has_words_that_it_does_not_say(text: str, value: float) -> None
 
 
 def test_scores_that_do_not_apply_are_absent() -> None:
-    scores = score_answer(Attempt(Answer("5 bar"), Question("q", "?", ("5 bar",))))
-    assert not {"citation_precision", "k_precision", "format_json", "terminology"} & scores.keys()
+    found = score_answer(Attempt(Answer("5 bar"), Question("q", "?", ("5 bar",))))
+    assert not {"citation_precision", "k_precision", "format_json", "terminology"} & found.keys()
     assert terminology("x", ["no term here"], ["impeller"]) is None
 
 
@@ -236,3 +237,14 @@ def test_every_score_is_documented() -> None:
     for name, kind in SCORES.items():
         star = " *" if kind.may_decide else ""
         assert f"| `{name}`{star} | {kind.line} | {kind.formula} | {kind.source} |" in page
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_every_score_has_a_worked_value(name: str) -> None:
+    """The suite runs doctests, so the value holds."""
+    documented = next(
+        text
+        for module in (matches, sourcing, scores)
+        if (text := getattr(getattr(module, name, None), "__doc__", None))
+    )
+    assert ">>> " in documented
