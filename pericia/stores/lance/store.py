@@ -176,7 +176,7 @@ class LanceStore:
     def _build_ann(self) -> None:
         """Build the graph index past the size where it pays, and keep it only if it finds what the scan finds."""
         rows = self.count()
-        built_at = int(self._ann_settings().get("rows", 0))
+        built_at = int(self._ann_settings().get("rows", 0)) if self._has_index("vector") else 0
         if rows < self._ann_rows or rows < 2 * built_at:
             return
         config = HnswSq(distance_type="cosine", num_partitions=max(1, rows // 1_000_000))
@@ -223,9 +223,9 @@ class LanceStore:
         return nearest.ef(max(settings["ef"], k * refine_factor))
 
     def _ann_settings(self) -> dict[str, Any]:
-        """Return how to search the graph; empty without one, and then the scan is exact."""
+        """Return how to search the graph; empty before there is one, and then the scan is exact."""
         path = self._folder / f"{self._name}.ann.json"
-        if not path.exists() or not self._has_index("vector"):
+        if not path.exists():
             return {}
         settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return settings
