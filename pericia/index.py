@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-from pericia import analyser, chunks, documents, stores
+from pericia import documents, stores
 from pericia.access import groups_of, idle_patterns
 from pericia.catalogue import (
     Catalogue,
@@ -34,7 +34,7 @@ from pericia.embedders import Embedder, Metered
 from pericia.errors import InputError, MissingExtraError
 from pericia.old_indexes import drop_other_embedders, move_from_earlier_store
 from pericia.said import joined, said
-from pericia.staging import Embedding, Reading, SyncEvent, batches
+from pericia.staging import Embedding, Reading, SyncEvent, batches, split
 from pericia.stores import VectorStore
 from pericia.tables import TableStore
 from pericia.types import Entry
@@ -42,9 +42,8 @@ from pericia.vector_journal import VectorJournal
 from pericia.workspace import lock, sha256_of
 
 COMMITS_TO_OPTIMIZE = 50
-TOKENS_VERSION = (
-    5  # raised when `analyser.tokens` or what is stored changes, so that it is made again
-)
+# Raised when `analyser.tokens` or what is stored changes, so that it is made again.
+TOKENS_VERSION = 5
 TABLES = "tables.sqlite"
 
 
@@ -120,7 +119,8 @@ def sync(
         ConflictError: another process is at work in the folder.
     """
     with lock(folder, "updating the index"):
-        roots = _with_remembered(folder, paths)
+        remembered = [root for root in read_roots(folder) if root.is_file() or any(root.iterdir())]
+        roots = list(dict.fromkeys([*remembered, *(path.absolute() for path in paths)]))
         files = documents.find_files(roots, root=root)
         own = index_folder(folder, embedder.name)
         store = open_store(folder, store_name, embedder)
@@ -183,12 +183,6 @@ def sync(
         )
 
 
-def _with_remembered(folder: Path, paths: Sequence[Path]) -> list[Path]:
-    """Return earlier roots that still hold a file, then the new ones, absolute and each once."""
-    remembered = [root for root in read_roots(folder) if root.is_file() or any(root.iterdir())]
-    return list(dict.fromkeys([*remembered, *(path.absolute() for path in paths)]))
-
-
 def _repaired(own: Path, store: VectorStore, store_name: str) -> Catalogue:
     """Return the catalogue after removing what a killed sync left; another store, or lost rows, start anew."""
     known = read_catalogue(own)
@@ -237,18 +231,7 @@ def _read(
                         )
                 outcome.skipped.append((change.source, joined([error.message, error.hint, kept])))
                 continue
-            language = settings.language
-            if language == "auto":
-                language = analyser.guess_language(document.text)
-            limit = min(settings.chunk_tokens, embedder.max_tokens)
-            count = embedder.count_tokens
-            made = chunks.split(document, chunk_tokens=limit, count_tokens=count, language=language)
-            if made:
-                made.append(
-                    chunks.summarise(
-                        document, count_tokens=count, max_tokens=limit, language=language
-                    )
-                )
+            made = split(document, embedder, settings)
             outcome.notes += [(change.source, note) for note in document.skipped]
             yield Reading(change, document, made)
     if work:

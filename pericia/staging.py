@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pericia import analyser
+from pericia import analyser, chunks
 from pericia.changes import Change
 from pericia.config import RetrievalConfig
 from pericia.embedders import Embedder, reads_context
@@ -66,6 +66,19 @@ class Entries:
             if chunk.kind == "summary" and len(whole) <= _WHOLE_TOKENS:
                 words = whole
             yield Entry(chunk, self.vector_of(chunk), " ".join(words))
+
+
+def split(document: Document, embedder: Embedder, settings: RetrievalConfig) -> list[Chunk]:
+    """Return the chunks of a document in its own language, and its summary; none where it is empty."""
+    language = settings.language
+    if language == "auto":
+        language = analyser.guess_language(document.text)
+    limit, count = min(settings.chunk_tokens, embedder.max_tokens), embedder.count_tokens
+    made = chunks.split(document, chunk_tokens=limit, count_tokens=count, language=language)
+    if not made:
+        return []
+    summary = chunks.summarise(document, count_tokens=count, max_tokens=limit, language=language)
+    return [*made, summary]
 
 
 def indexed_text(chunk: Chunk) -> str:
