@@ -1,6 +1,7 @@
 """Answers that grow together: each is the one it would be alone, whoever joins, leaves or fails beside it."""
 
 import threading
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -55,6 +56,33 @@ def test_together_each_answer_is_the_one_it_is_alone(model: Model) -> None:
     with ThreadPoolExecutor(len(QUESTIONS)) as pool:
         together = list(pool.map(lambda question: ask(model, question).text, QUESTIONS))
     assert together == alone
+
+
+def test_prompts_that_wait_are_read_together(
+    model: Model, adapters: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [(question, None) for question in QUESTIONS] + [(QUESTIONS[0], adapters[0])]
+    alone = [ask(model, *one).text for one in asked]
+    decoder: Any = model._decoder  # type: ignore[attr-defined]
+    shapes: list[tuple[int, ...]] = []
+    forward = decoder._adapters.forward
+
+    def noted(folders: Any, **inputs: Any) -> Any:
+        while not shapes and len(decoder._arrived) < len(asked):
+            time.sleep(0.01)  # the first prompt is being read while the others arrive
+        shapes.append(tuple(inputs["input_ids"].shape))
+        return forward(folders, **inputs)
+
+    monkeypatch.setattr(decoder._adapters, "forward", noted)
+    with ThreadPoolExecutor(len(asked) + 1) as pool:
+        first = pool.submit(ask, model, QUESTIONS[0])
+        while not decoder._reading:
+            time.sleep(0.01)
+        others = [pool.submit(ask, model, *one) for one in asked]
+        assert [other.result().text for other in others] == alone
+        assert first.result().text == alone[0]
+    reads = [rows for rows, columns in shapes if columns > 1]
+    assert reads == [1, len(asked)]
 
 
 def test_an_adapter_whose_weights_did_not_arrive_is_read_again(

@@ -38,6 +38,24 @@ class Rows:
         mask = columns >= self.num_columns - lengths
         return {**fed, "attention_mask": mask.long(), "position_ids": lengths}
 
+    def prompt_inputs(
+        self, pieces: Sequence[Sequence[int]], device: torch.device
+    ) -> dict[str, Any]:
+        """Return the model's inputs for a piece of prompt a row; rows that have columns already have pieces of one length."""
+        width = max(map(len, pieces))
+        padded = [[*[0] * (width - len(piece)), *piece] for piece in pieces]
+        fed = {
+            "input_ids": torch.tensor(padded, device=device),
+            "past_key_values": self.cache,
+            "use_cache": True,
+        }
+        if min(map(len, pieces)) == width:
+            return fed
+        lengths = torch.tensor([[len(piece)] for piece in pieces], device=device)
+        mask = (torch.arange(width, device=device) >= width - lengths).long()
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        return {**fed, "attention_mask": mask, "position_ids": positions}
+
     def grow(self) -> None:
         """Count the column that the model has just added."""
         self.lengths = [length + 1 for length in self.lengths]

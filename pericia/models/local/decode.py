@@ -1,6 +1,7 @@
 """All answers of a model grow together in one thread, a token each a step; callers wait for theirs.
 
-A new answer reads its prompt piece by piece between two steps, so those that have begun go on meanwhile.
+New answers read their prompts between two steps, short ones together and a long one piece by piece, so those that have
+begun go on meanwhile.
 
 Source: iteration-level scheduling, Yu et al., Orca: A Distributed Serving System for Transformer-Based Generative
 Models, 2022.
@@ -22,7 +23,9 @@ from pericia.models.local.choose import Chooser
 from pericia.models.local.text import GrowingText
 from pericia.types import FinishReason
 
-PROMPT_PIECE = 512  # tokens of a prompt that are read between two steps of the others
+PROMPT_PIECE = (
+    512  # tokens of prompts, padding included, that are read between two steps of the others
+)
 IDLE_S = 5.0  # after which the thread ends, so that an unused model can be freed
 
 
@@ -58,7 +61,10 @@ class Decoder:
         self._changed = threading.Condition()
         self._arrived: deque[Reply] = deque()
         self._has_thread = False
-        self._reading: tuple[Reply, Rows] | None = None  # whose prompt is being read
+        self._reading: list[
+            Reply
+        ] = []  # whose prompts are being read: several short ones, or a long one
+        self._read = Rows(new_cache(), [])  # what is read of them
         self._replies: list[Reply] = []  # of the rows, in their order
         self._rows: Rows | None = None
 
@@ -94,48 +100,57 @@ class Decoder:
 
     def _fail(self, error: BaseException) -> None:
         """End everything at work: a step that failed, for want of memory say, leaves no row as it was."""
-        at_work = [*self._replies, *([self._reading[0]] if self._reading else [])]
-        self._replies, self._rows, self._reading = [], None, None
+        at_work = [*self._replies, *self._reading]
+        self._replies, self._rows, self._reading = [], None, []
         for reply in at_work:
             reply.error = error
             reply.done.set()
 
     def _read_prompts(self) -> None:
-        """Read one piece of the oldest prompt; a whole one gives its first token and joins the rows."""
-        if self._reading is None:
-            if not self._arrived or len(self._replies) >= self._max_rows:
-                return
+        """Read prompts, or a piece of one; those that are whole give their first token and join the rows."""
+        if not self._reading:
+            self._reading = self._next_to_read()
+            self._read = Rows(new_cache(), [0] * len(self._reading))
+        if all(reply.is_unwanted for reply in self._reading):
+            self._reading = []
+            return
+        begin = self._read.lengths[0]  # nought, but for a long prompt, which is alone
+        pieces = [reply.prompt_ids[begin : begin + PROMPT_PIECE] for reply in self._reading]
+        inputs = self._read.prompt_inputs(pieces, self._device)
+        folders = [reply.adapter for reply in self._reading]
+        logits = self._adapters.forward(folders, logits_to_keep=1, **inputs).logits[:, -1]
+        self._read.lengths = [begin + len(piece) for piece in pieces]
+        if self._read.lengths[0] < len(self._reading[0].prompt_ids):
+            return
+        replies, rows, self._reading = self._reading, self._read, []
+        going_on = self._going_on(replies, logits)
+        if not going_on:
+            return
+        if len(going_on) < len(replies):
+            rows = rows.keep(going_on)
+        self._replies += [replies[index] for index in going_on]
+        self._rows = rows if self._rows is None else self._rows.join(rows)
+
+    def _next_to_read(self) -> list[Reply]:
+        """Return the oldest that wait, as many as fit into a piece together, and at least one."""
+        found: list[Reply] = []
+        longest = 0
+        while self._arrived and len(self._replies) + len(found) < self._max_rows:
+            longest = max(longest, len(self._arrived[0].prompt_ids))
+            if found and (len(found) + 1) * longest > PROMPT_PIECE:
+                break
             reply = self._arrived.popleft()
             try:
                 if reply.adapter is not None:
-                    self._adapters.make_room([r.adapter for r in (*self._replies, reply)])
+                    in_use = [one.adapter for one in (*self._replies, *found, reply)]
+                    self._adapters.make_room(in_use)
                     self._adapters.load(reply.adapter)
             except Exception as error:  # noqa: BLE001 - it is raised again in its caller
                 reply.error = error
                 reply.done.set()
-                return
-            self._reading = reply, Rows(new_cache(), [0])
-        reply, rows = self._reading
-        if reply.is_unwanted:
-            self._reading = None
-            return
-        begin = rows.lengths[0]
-        piece = list(reply.prompt_ids[begin : begin + PROMPT_PIECE])
-        out = self._adapters.forward(
-            [reply.adapter],
-            input_ids=torch.tensor([piece], device=self._device),
-            past_key_values=rows.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        rows.lengths = [begin + len(piece)]
-        if rows.lengths[0] < len(reply.prompt_ids):
-            return
-        self._reading = None
-        if not self._takes(reply, out.logits[0, -1]):
-            return
-        self._replies.append(reply)
-        self._rows = rows if self._rows is None else self._rows.join(rows)
+                continue
+            found.append(reply)
+        return found
 
     def _step(self) -> None:
         """Let each answer grow by a token."""
@@ -145,17 +160,21 @@ class Decoder:
         folders = [reply.adapter for reply in self._replies]
         logits = self._adapters.forward(folders, **inputs).logits[:, -1]
         self._rows.grow()
-        going_on = [
-            index for index, reply in enumerate(self._replies) if self._takes(reply, logits[index])
-        ]
+        going_on = self._going_on(self._replies, logits)
         if len(going_on) < len(self._replies):
             self._replies = [self._replies[index] for index in going_on]
             self._rows = self._rows.keep(going_on) if going_on else None
 
-    def _takes(self, reply: Reply, logits: torch.Tensor) -> bool:
+    def _going_on(self, replies: Sequence[Reply], logits: torch.Tensor) -> list[int]:
+        """Return the indices of those that go on after their next tokens; `logits` is (B, vocabulary)."""
+        likeliest = logits.argmax(-1).tolist()
+        chosen = enumerate(zip(replies, likeliest, strict=True))
+        return [i for i, (reply, token) in chosen if self._takes(reply, token, logits[i])]
+
+    def _takes(self, reply: Reply, likeliest: int, logits: torch.Tensor) -> bool:
         """Return whether the reply goes on after its next token; otherwise it is done."""
         try:
-            is_over = reply.is_unwanted or self._take(reply, logits)
+            is_over = reply.is_unwanted or self._take(reply, likeliest, logits)
         except EnoughError:
             reply.finish_reason = "stop"
             is_over = True
@@ -166,8 +185,8 @@ class Decoder:
             reply.done.set()
         return not is_over
 
-    def _take(self, reply: Reply, logits: torch.Tensor) -> bool:
-        token = int(logits.argmax()) if reply.chooser is None else reply.chooser.choose(logits)
+    def _take(self, reply: Reply, likeliest: int, logits: torch.Tensor) -> bool:
+        token = likeliest if reply.chooser is None else reply.chooser.choose(logits)
         if reply.first_token_ms is None:
             reply.first_token_ms = (time.perf_counter() - reply.started) * 1000
         reply.last_token = token
