@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pericia.config import Config
 from pericia.dataset import leaks, read_dataset, stop_at_errors
@@ -37,7 +38,8 @@ def collect_questions(
     """Return the held-out questions of a config whose deciding score exists; `sources` are the documents there are.
 
     Raises:
-        ConfigError: no questions, or a score that cannot decide. InputError: as `read_questions`.
+        ConfigError: no questions, or a score that cannot decide. InputError: as `read_questions`, or the questions
+        are themselves among the documents.
     """
     if config.questions is None:
         raise ConfigError(
@@ -59,7 +61,30 @@ def collect_questions(
             f"evaluate.score is '{score}', which does not apply to every answer.",
             hint=f"A score that decides is one of: {able}.",
         )
-    return read_questions(workspace.resolve(config.questions), sources or None)
+    path = workspace.resolve(config.questions)
+    questions = read_questions(path, sources or None)
+    stop_at_indexed_questions(path, workspace, sources)
+    return questions
+
+
+def stop_at_indexed_questions(
+    questions_file: Path, workspace: Workspace, sources: Collection[str]
+) -> None:
+    """Raise if the held-out questions, or a copy of their file, are among the documents that arms read.
+
+    Raises:
+        InputError: such a document is there; retrieval would find the answers with the questions.
+    """
+    asked = questions_file.stat()
+    for source in sorted(sources):
+        document = workspace.resolve(source)
+        if not document.is_file() or document.stat().st_size != asked.st_size:
+            continue
+        if document.read_bytes() == questions_file.read_bytes():
+            raise InputError(
+                f"The document '{source}' is the file of held-out questions, so retrieval would find their answers.",
+                hint="Move it out of the folders under 'documents', and run again.",
+            )
 
 
 def collect_examples(

@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pericia.config import UseConfig
+from pericia.config import ARM_NAMES, UseConfig
 from pericia.evaluate.arms import ARMS, Arm
-from pericia.evaluate.results import between
+from pericia.evaluate.results import OfKind, between
 from pericia.evaluate.stats import CONFIDENCE
 from pericia.said import Figure, Said, said
 from pericia.types import ArmResult, BreakEven, OldAnswers, Pair
 
+CONTRADICTORY = 0.1  # share of examples with a second answer from which on the data are at fault
 FEW_EXAMPLES = 100  # below, tuning seldom changes anything: a small data set is rule R3
+FEWEST_OF_A_KIND = 5  # questions; fewer that go wrong are no weak spot yet
 NAMES = {
     "prompt": said("the plain prompt"),
     "few_shot": said("a prompt with solved examples"),
@@ -40,10 +42,18 @@ class Evidence:
     break_even: Sequence[BreakEven] = ()
     old_answers: Sequence[OldAnswers] = ()
     setbacks: Mapping[str, str] = field(default_factory=dict)  # what a tuned arm has unlearnt
+    by_kind: Sequence[OfKind] = ()
+    shown_from: float = 0.0  # the difference that the answers themselves can show, 0 if unknown
 
     def kind(self, arm: str) -> Arm:
         """Return which of the five an arm is."""
         return ARMS[self.arms[arm].kind or arm]
+
+    @property
+    def has_form(self) -> bool:
+        """Return whether a form of the answers is asked for, as by a flow that goes on with them."""
+        forms = {"format_json", "format_pattern"}
+        return any(forms & arm.scores.keys() for arm in self.arms.values())
 
     def in_order(self) -> list[str]:
         """Return the arms from the cheapest kind to the dearest, those of the config's own after their kind."""
@@ -96,11 +106,32 @@ def reasons_of_scores(
     return tuple(reasons)
 
 
+def weak_spots(evidence: Evidence, chosen: str) -> tuple[str, ...]:
+    """Return the kinds of questions on which the chosen arm is below what is good enough."""
+    return tuple(
+        said(
+            "Weak spot: on the %(n)s questions of the kind '%(kind)s' it reaches %(points)s.",
+            n=Figure(each.num_questions),
+            kind=each.kind,
+            points=points(each.means[chosen]),
+        )
+        for each in evidence.by_kind
+        if each.kind
+        and FEWEST_OF_A_KIND <= each.num_questions < evidence.num_questions
+        and each.means[chosen] < evidence.use.good_enough
+    )
+
+
 def reasons_of_data(evidence: Evidence) -> tuple[str, ...]:
-    """Return what the arms left out and the examples say."""
+    """Return what the arms that did not run and the examples say."""
     reasons = [
         said("%(arm)s was left out: %(why)s", arm=name_of(arm), why=why)
         for arm, why in evidence.left_out.items()
+    ]
+    reasons += [
+        said("%(arm)s was not measured (key evaluate.arms).", arm=name_of(arm))
+        for arm in ARM_NAMES
+        if arm not in evidence.arms and arm not in evidence.left_out
     ]
     tuned = [arm for arm in evidence.arms if evidence.kind(arm).is_tuned]
     if tuned and evidence.num_examples < FEW_EXAMPLES:

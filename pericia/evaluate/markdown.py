@@ -48,6 +48,12 @@ def render_markdown(report: Report) -> str:
             f"{count(even.requests)} requests (95 %: {ends}).",
         ]
     lines += _beside(report)
+    for title, lines_of in (("Rule", "rules"), ("Before fine-tuning", "tuning")):
+        lines += ["", f"| {title} | measured | |", "|---|---|---|"]
+        lines += [
+            f"| {each.name} | {each.found.replace('|', '/')} | {each.state} |"
+            for each in report.facts[lines_of]  # type: ignore[attr-defined]
+        ]
     why = [advice.rule_in_words, *advice.reasons]
     lines += ["", "Reasons:", "", *(f"- {reason}" for reason in why if reason)]
     lines += [

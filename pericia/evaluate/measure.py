@@ -1,6 +1,5 @@
 """The rows of some questions become what the advice rests on, and what a judge and the probes say beside it."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -22,11 +21,12 @@ from pericia.evaluate.results import (
     Spending,
     break_even,
     compare_arms,
+    means_by_kind,
     summarise_arms,
     thoughtless_scores,
 )
 from pericia.evaluate.sides import BASE, old_answers
-from pericia.evaluate.stats import detectable_difference, mean_interval
+from pericia.evaluate.stats import detectable_difference, mean_interval, shown_difference
 from pericia.said import Figure, said
 from pericia.types import Question, Row
 
@@ -54,6 +54,7 @@ def measure(
     results = summarise_arms(rows, part, arms, score, spending, seed, kinds)
     pairs = compare_arms(rows, part, arms, score, seed)
     families = [question.family for question in part]
+    by_kind = means_by_kind(rows, part, arms, score)
     card = record.facts["dataset"]
     tuned = [arm for arm in arms if ARMS[kinds.get(arm, arm)].is_tuned]
     untuned = [arm for arm in arms if arm not in tuned]
@@ -66,7 +67,9 @@ def measure(
         detectable=detectable_difference(families, len(pairs)),
         smallest_gain=config.evaluate.smallest_gain,
         use=config.use,
-        main_kind=Counter(question.kind for question in part).most_common(1)[0][0],
+        main_kind=by_kind[0].kind,
+        by_kind=by_kind,
+        shown_from=shown_difference(pairs, len(set(families))),
         num_examples=card.get("num_train", 0) + card.get("num_validation", 0),
         num_contradictions=card.get("num_findings", {}).get("contradiction", 0),
         thoughtless=thoughtless_scores(part),

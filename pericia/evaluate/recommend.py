@@ -11,14 +11,16 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
 from pericia.evaluate.evidence import (
+    CONTRADICTORY,
     Evidence,
     mean_of,
     name_of,
     points,
     reasons_of_data,
     reasons_of_scores,
+    weak_spots,
 )
-from pericia.evaluate.results import between
+from pericia.evaluate.results import JOINED, TERMS, between
 from pericia.evaluate.stats import fewest_families
 from pericia.evaluate.wording import MEND_DATA as MEND_DATA
 from pericia.evaluate.wording import NOT_GOOD as NOT_GOOD
@@ -28,14 +30,13 @@ from pericia.evaluate.wording import TOO_FEW as TOO_FEW
 from pericia.said import Figure, said
 from pericia.types import Recommendation
 
-CONTRADICTORY = 0.1  # share of examples with a second answer from which on the data are at fault
 HIDDEN_FROM = 0.5  # share of the detectable difference from which a gap in the means may be a gain not yet shown
 _RULES = {
     "prompt": "cost",
     "few_shot": "cost",
     "rag": "R1",
     "fine_tuned": "R2",
-    "rag_fine_tuned": "Sc",
+    "rag_fine_tuned": "R1+R2",
 }
 
 
@@ -49,6 +50,7 @@ def recommend(evidence: Evidence) -> Recommendation:
     chosen = min(_worth_it(evidence, alike), key=lambda arm: _cost(evidence, arm))
     reasons = (
         *reasons_of_scores(evidence, chosen, best, eligible),
+        *weak_spots(evidence, chosen),
         *dropped.values(),
         *reasons_of_data(evidence),
     )
@@ -217,8 +219,10 @@ def _rule(
     )
     if not needed and not best:
         return "tie" if evidence.arms[chosen].cost_per_correct is None else "cost"
-    if kind == "rag" and evidence.main_kind == "several hops":
+    if kind == "rag" and evidence.main_kind == JOINED:
         return "Sb"
-    if kind == "fine_tuned" and evidence.main_kind == "term":
+    if kind == "fine_tuned" and evidence.main_kind == TERMS:
         return "Sa"
+    if kind == "rag_fine_tuned" and evidence.has_form:
+        return "Sc"
     return _RULES[kind]

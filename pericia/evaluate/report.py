@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from pericia.config import Config
+from pericia.config import Config, UseConfig
 from pericia.errors import JobError
 from pericia.evaluate.evidence import Evidence, name_of
 from pericia.evaluate.families import twins_in_words
@@ -24,10 +24,12 @@ from pericia.evaluate.measure import judged, measure
 from pericia.evaluate.page import render_page
 from pericia.evaluate.recommend import recommend
 from pericia.evaluate.records import RunRecord, in_order, looks_in_words, read_record, read_rows
+from pericia.evaluate.rules import weigh_rules, weigh_tuning
 from pericia.evaluate.sides import learning_curve, readings
-from pericia.evaluate.stats import detectable_in_words
+from pericia.evaluate.stats import detectable_in_words, fewest_families, shown_in_words
 from pericia.evaluate.tracks import ALL, deciding_track, in_words
-from pericia.said import said
+from pericia.evaluate.whatif import with_changes, with_use
+from pericia.said import joined, said
 from pericia.types import Recommendation, Report, Row, Track
 from pericia.workspace import write_atomic
 
@@ -62,23 +64,34 @@ def _report(record: RunRecord, answered: tuple[Row, ...], folder: Path) -> Repor
     clean = [question for question in questions if question.id not in tainted]
     track_of: Mapping[str, str] = record.facts.get("tracks") or {q.id: ALL for q in questions}
     counts = Counter(track_of[question.id] for question in clean)
+    measured = {
+        name: measure(record, config, rows, [q for q in clean if track_of[q.id] == name])
+        for name in sorted(counts)
+    }
+
+    def under(use: UseConfig) -> Evidence:
+        return with_use(measured[deciding_track(clean, track_of, use.data_change)], use)
+
     deciding = deciding_track(clean, track_of, config.use.data_change)
     part = [question for question in clean if track_of[question.id] == deciding]
-    evidence = measure(record, config, rows, part)
-    advice = recommend(evidence)
+    evidence = measured[deciding]
+    advice = with_changes(recommend(evidence), under, config.use)
+    curve = learning_curve(
+        answered, part, sides, evidence.primary, record.facts["dataset"].get("num_train", 0)
+    )
+    losses = probed(record.facts.get("probes", {}))
     judge = config.evaluate.judge.model
     said = {key: each for key, each in read_judgements(folder).items() if each.judge == judge}
     tracks = [_track(deciding, evidence, advice)]
     for name in (name for name in sorted(counts) if name != deciding):
-        other = [question for question in clean if track_of[question.id] == name]
-        tracks.append(_track(name, *_advised(measure(record, config, rows, other))))
+        tracks.append(_track(name, *_advised(measured[name])))
     if tainted:
         name = f"{deciding}, with {len(tainted)} questions given away"
         whole = [q for q in questions if q in part or q.id in tainted]
         tracks.append(_track(name, *_advised(measure(record, config, rows, whole))))
     facts = {
         "run": record.id,
-        "detectable": detectable_in_words([q.family for q in part], len(evidence.pairs)),
+        "detectable": _detectable(evidence, [q.family for q in part]),
         "num_families": len(set(families)),
         "thoughtless": dict(evidence.thoughtless),
         "is_priced": any(arm.cost_per_correct is not None for arm in evidence.arms.values()),
@@ -87,7 +100,10 @@ def _report(record: RunRecord, answered: tuple[Row, ...], folder: Path) -> Repor
         "twins_in_words": twins_in_words(twins) if (twins := record.facts.get("twins")) else "",
         "config": record.config,
         "judge": judged(record, rows, said, part),
-        "probed": probed(record.facts.get("probes", {})),
+        "probed": losses,
+        "by_kind": evidence.by_kind,
+        "rules": weigh_rules(evidence, curve),
+        "tuning": weigh_tuning(evidence, losses),
         "tainted": {},
         "models": {},
         "peak_memory_bytes": 0,  # facts that earlier versions did not record
@@ -106,11 +122,17 @@ def _report(record: RunRecord, answered: tuple[Row, ...], folder: Path) -> Repor
         tracks=tuple(tracks),
         break_even=tuple(evidence.break_even),
         readings=readings(answered, part, sides, evidence.primary),
-        curve=learning_curve(
-            answered, part, sides, evidence.primary, record.facts["dataset"].get("num_train", 0)
-        ),
+        curve=curve,
         old_answers=tuple(evidence.old_answers),
     )
+
+
+def _detectable(evidence: Evidence, families: Sequence[str]) -> str:
+    """Return how small a difference the questions promised to show, and how small a one they do."""
+    promised = detectable_in_words(families, len(evidence.pairs))
+    if evidence.num_families < fewest_families(len(evidence.pairs)):
+        return promised
+    return joined([promised, shown_in_words(evidence.shown_from)])
 
 
 def _advised(evidence: Evidence) -> tuple[Evidence, Recommendation]:
@@ -183,7 +205,15 @@ def report_json(report: Report, html: Path) -> dict[str, Any]:
         "old_answers": [asdict(each) for each in report.old_answers],
         "tainted": report.facts["tainted"],
         "judge": report.facts["judge"],
-        "probes": [asdict(each) for each in report.facts["probed"]],  # type: ignore[attr-defined]
+        **{
+            name: [asdict(each) for each in report.facts[fact]]  # type: ignore[attr-defined]
+            for name, fact in (
+                ("probes", "probed"),
+                ("by_kind", "by_kind"),
+                ("rules", "rules"),
+                ("before_tuning", "tuning"),
+            )
+        },
         "run": report.facts["run"],
     }
 

@@ -15,7 +15,7 @@ import scipy  # loads its parts when they are first used, so that the command li
 from numpy.typing import NDArray
 
 from pericia.said import Figure, said
-from pericia.types import Verdict
+from pericia.types import Pair, Verdict
 
 CONFIDENCE = 0.95
 POWER = 0.8
@@ -238,10 +238,42 @@ def detectable_difference(
     _, sizes = family_sums([0.0] * len(families), families)
     mean_size = float((sizes**2).sum() / sizes.sum())
     worth = len(families) / (1 + (mean_size - 1) * correlation)
-    factor = scipy.special.ndtri(
-        1 - (1 - CONFIDENCE) / (2 * max(1, num_pairs))
-    ) + scipy.special.ndtri(POWER)
+    factor = _factor(num_pairs)
     return float(min(1.0, factor * sqrt(disagreement / (worth + factor**2))))
+
+
+def shown_difference(pairs: Sequence[Pair], num_families: int) -> float:
+    """Return the true difference that the middle pair would show in 80 of 100 runs, by the errors that were measured.
+
+    What `detectable_difference` assumes before the run, of how often two arms disagree, the answers then say. Pairs
+    without any disagreement are left out; 0.0 where none is left.
+
+    Example:
+        >>> pair = Pair("rag", "prompt", "exact", 0.2, 0.1, 0.3, 0.01, "better")  # an error of 0.1 / t(30)
+        >>> round(shown_difference([pair], 31), 3)
+        0.137
+    """
+    t = float(scipy.special.stdtrit(max(1, num_families - 1), 0.5 + CONFIDENCE / 2))
+    errors = [(pair.high - pair.low) / 2 / t for pair in pairs if pair.high > pair.low]
+    if not errors:
+        return 0.0
+    return float(min(1.0, _factor(len(pairs)) * np.median(errors)))
+
+
+def shown_in_words(difference: float) -> str:
+    """Return what the answers themselves say about the smallest difference, "" where they say nothing."""
+    if not difference:
+        return ""
+    return said(
+        "As it turned out, they show differences above about %(points)s points.",
+        points=Figure(100 * difference),
+    )
+
+
+def _factor(num_pairs: int) -> float:
+    """Return how many errors a difference must be away from zero, at the first step of Holm, to be found by `POWER`."""
+    level = 1 - (1 - CONFIDENCE) / (2 * max(1, num_pairs))
+    return float(scipy.special.ndtri(level) + scipy.special.ndtri(POWER))
 
 
 def detectable_in_words(families: Sequence[str], num_pairs: int) -> str:
@@ -276,7 +308,5 @@ def questions_needed(difference: float, num_pairs: int) -> int:
         >>> questions_needed(0.05, num_pairs=1)
         935
     """
-    factor = scipy.special.ndtri(
-        1 - (1 - CONFIDENCE) / (2 * max(1, num_pairs))
-    ) + scipy.special.ndtri(POWER)
+    factor = _factor(num_pairs)
     return int(np.ceil(factor**2 * (ASSUMED_DISAGREEMENT / difference**2 - 1)))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pericia.evaluate.evidence import Evidence, mean_of, name_of, points
-from pericia.evaluate.results import between
+from pericia.evaluate.results import RIGHT, between
 from pericia.evaluate.stats import fewest_families, questions_needed
 from pericia.said import Figure, Said, said
 from pericia.types import BreakEven, Recommendation
@@ -17,7 +17,7 @@ REFUSALS = (TOO_FEW, MEND_DATA, NOT_GOOD)
 OFTEN = {"monthly": said("monthly"), "weekly": said("weekly"), "daily": said("daily")}
 
 
-# each rule's name in words, and what it says; MISSION's four rules, its three scenarios, and the two of cost
+# each rule's name in words, and what it says: four rules, two of them together, three scenarios, and the two of cost
 RULES = {
     "R1": (said("outside data"), said("the answers need data from outside the model")),
     "R2": (
@@ -26,6 +26,10 @@ RULES = {
     ),
     "R3": (said("changing data"), said("facts that change often make tuning a burden")),
     "R4": (said("findable sources"), said("only answers with findable sources can be corrected")),
+    "R1+R2": (
+        said("facts and skill"),
+        said("facts that are looked up need a model trained to use them"),
+    ),
     "Sa": (said("own vocabulary"), said("the industry has a vocabulary of its own")),
     "Sb": (said("joined knowledge"), said("the answers join several pieces of knowledge")),
     "Sc": (said("automated flow"), said("right facts in a learnt form need both")),
@@ -69,14 +73,17 @@ def use_arm(
 def _sentence(evidence: Evidence, chosen: str, rule: str) -> str:
     about = {
         "arm": name_of(chosen),
-        "points": points(mean_of(evidence, chosen)),
+        "n": Figure(100 * evidence.arms[chosen].scores[RIGHT].mean),
         "why": RULES[rule][1],
     }
     if not evidence.kind(chosen).is_tuned and any(
         evidence.kind(arm).is_tuned for arm in evidence.arms
     ):
-        return said("Use %(arm)s: it reaches %(points)s, and %(why)s. Do not fine-tune.", **about)
-    return said("Use %(arm)s: it reaches %(points)s, and %(why)s.", **about)
+        return said(
+            "Use %(arm)s: it answers %(n)s of 100 questions right, and %(why)s. Do not fine-tune.",
+            **about,
+        )
+    return said("Use %(arm)s: it answers %(n)s of 100 questions right, and %(why)s.", **about)
 
 
 def _confidence(evidence: Evidence, chosen: str, eligible: Sequence[str]) -> str:
@@ -123,8 +130,6 @@ def _would_change(evidence: Evidence, chosen: str, best: str) -> tuple[str, ...]
                     span=_span(even),
                 )
             )
-    if evidence.use.data_change in OFTEN:
-        changes.append(said("Facts that change yearly or never would let fine-tuning in."))
     return tuple(changes)
 
 

@@ -103,8 +103,8 @@ SCRIPTS: dict[str, Script] = {
     "W3b": Script((0.6, 0.6, 0.6, 0.3, 0.3), _only(MEND_DATA), num_contradictions=150),
     "W3c": Script((LOW, LOW, HIGH, HIGH, 0.8), _only("rag"), _WEEKLY),
     "W4": Script((HIGH, HIGH, HIGH, 0.8, HIGH), _only("rag"), _CITED),
-    "W5": Script(_rates("fine_tuned", "rag_fine_tuned"), _only("fine_tuned"), kind="term"),
-    "W6": Script(_rates("rag", "rag_fine_tuned"), _only("rag"), kind="several hops"),
+    "W5": Script(_rates("fine_tuned", "rag_fine_tuned"), _only("fine_tuned"), kind="terms"),
+    "W6": Script(_rates("rag", "rag_fine_tuned"), _only("rag"), kind="several sources"),
     "W7": Script((0.1, 0.2, 0.4, 0.4, 0.4 + EFFECT), _only("rag_fine_tuned")),
     "W8": Script((HIGH,) * 5, _only("prompt")),
     "W9": Script(_rates("few_shot", "rag", "fine_tuned", "rag_fine_tuned"), _only("few_shot")),
@@ -141,7 +141,7 @@ def fixed_evidence(
     arms = {
         arm: ArmResult(
             n=200,
-            scores={"exact": Score(mean, mean, mean)},
+            scores={name: Score(mean, mean, mean) for name in ("exact", "right")},
             tokens_in=100.0,
             tokens_out=5.0,
             latency_ms_p50=10.0,

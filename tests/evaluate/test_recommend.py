@@ -7,7 +7,17 @@ import pytest
 
 from pericia.config import ARM_NAMES, UseConfig
 from pericia.evaluate.recommend import MEND_DATA, NOT_GOOD, TOO_FEW, recommend
-from tests.evaluate.scripted import PLANNED, SCRIPTS, Script, advise, fixed_evidence, outcomes
+from pericia.evaluate.results import OfKind
+from pericia.types import Score
+from tests.evaluate.scripted import (
+    PLANNED,
+    SCRIPTS,
+    Script,
+    advise,
+    evidence_of,
+    fixed_evidence,
+    outcomes,
+)
 
 NUM_RUNS = 25  # benchmarks/worlds_scripted.py has 1,000
 SIZES = (5,) * 30
@@ -69,6 +79,30 @@ def test_a_model_that_cannot_do_it_is_not_advised() -> None:
 def test_contradictory_examples_are_to_be_mended() -> None:
     advice = advise(replace(SCRIPTS["W3b"], num_contradictions=60, num_examples=200), SIZES, 1)
     assert advice.arm == MEND_DATA
+
+
+def test_both_are_named_by_what_they_are_needed_for() -> None:
+    """Facts in a form that a flow reads are scenario c; without a form, passages and the skill to read them."""
+    evidence = evidence_of(SCRIPTS["W7"], SIZES, 1)
+    assert recommend(evidence).rule == "R1+R2"
+    form = {"format_json": Score(0.9, 0.8, 1.0)}
+    arms = {n: replace(a, scores={**a.scores, **form}) for n, a in evidence.arms.items()}
+    assert recommend(replace(evidence, arms=arms)).rule == "Sc"
+
+
+def test_a_weak_spot_of_the_advised_arm_is_named() -> None:
+    evidence = evidence_of(SCRIPTS["W1"], SIZES, 1)
+    kinds = tuple(
+        OfKind(kind, count, dict.fromkeys(evidence.arms, mean))
+        for kind, count, mean in (("fact", 180, 0.7), ("table", 16, 0.1), ("date", 4, 0.0))
+    )
+    weak = [r for r in recommend(replace(evidence, by_kind=kinds)).reasons if "Weak" in r]
+    assert weak == ["Weak spot: on the 16 questions of the kind 'table' it reaches 10.0 points."]
+
+
+def test_arms_that_the_config_does_not_ask_for_are_named() -> None:
+    advice = advise(Script((0.2, 0.3, 0.9), arms=("prompt", "few_shot", "rag")), SIZES, 1)
+    assert "Fine-tuning was not measured (key evaluate.arms)." in advice.reasons
 
 
 def test_slow_arms_are_dropped() -> None:

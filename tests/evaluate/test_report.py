@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
 
 from pericia.evaluate.markdown import render_markdown
 from pericia.evaluate.page import render_page
@@ -100,3 +101,37 @@ def test_a_cell_that_looks_like_a_formula_is_quoted(result: RunResult) -> None:
 def test_the_report_lies_in_the_folder_of_the_run(result: RunResult) -> None:
     assert result.html.parent == result.folder
     assert isinstance(result.html, Path)
+
+
+def test_rules_checklist_and_what_would_change_are_in_every_file(result: RunResult) -> None:
+    page, markdown = render_page(result.report), render_markdown(result.report)
+    value = report_json(result.report, result.html)
+    assert [each["name"][:2] for each in value["rules"]] == [
+        "R1",
+        "R2",
+        "R3",
+        "R4",
+        "Sa",
+        "Sb",
+        "Sc",
+    ]
+    for each in (*value["rules"], *value["before_tuning"]):
+        assert str(escape(each["found"])) in page
+        assert each["found"] in markdown
+    assert result.report.recommendation.would_change
+    for change in result.report.recommendation.would_change:
+        assert str(escape(change)) in page
+        assert f"- {change}" in markdown
+
+
+def test_the_page_shows_kinds_of_questions_where_there_are_several(tmp_path: Path) -> None:
+    config, workspace = write_firm(tmp_path)
+    page = run(config, workspace, tools=FakeTools().tools()).html.read_text(encoding="utf-8")
+    assert "By kind of question" in page
+    assert "no answer in the documents<small>2 questions</small>" in page
+
+
+def test_the_report_says_how_small_a_difference_the_answers_show(result: RunResult) -> None:
+    said = str(result.report.facts["detectable"])
+    assert said.startswith("With these 11 questions you can only see differences above about")
+    assert "As it turned out, they show differences above about" in said

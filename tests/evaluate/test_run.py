@@ -330,3 +330,14 @@ def test_an_arm_that_has_unlearnt_to_stop_is_out(tmp_path: Path) -> None:
         for reason in report.recommendation.reasons
     )
     assert not any(r.startswith("Fine-tuning is out") for r in report.recommendation.reasons)
+
+
+def test_the_questions_are_not_among_the_documents(tmp_path: Path) -> None:
+    config, workspace = write_firm(tmp_path)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "copy.jsonl").write_bytes((tmp_path / "questions.jsonl").read_bytes())
+    tools = FakeTools().tools()
+    leaky = replace(tools, sources=tools.sources | {"docs/copy.jsonl"})
+    with pytest.raises(InputError, match=r"copy\.jsonl' is the file of held-out questions"):
+        run(config, workspace, tools=leaky)
+    assert not list(workspace.runs.glob("*/run.json"))
