@@ -1,148 +1,170 @@
-"""Tokens a second and time to the first token at 1, 8 and 32 clients; what HTTP costs over a direct `generate`.
+"""Tokens a second and time to the first token at 1, 8 and 32 clients, beside other servers; what HTTP costs.
 
-    python -m benchmarks.serving [--quick] [--model pericia-nano] [--clients 1 8 32] [--against URL MODEL]
+    python -m benchmarks.serving [--quick] [--clients 1 8 32] [--chats 32] [--tokens 64] [--rounds 3] [--core 0]
+                                 [--also NAME='COMMAND {folder} {port}' …] [--tutorial]
 
-Every client sends one streamed chat after another on loopback. `direct` calls the model in this process, one after
-another, and is what HTTP is compared with. `--against` measures another OpenAI-compatible server at URL as well, such
-as `transformers serve`. On a busy machine only the ratios within one run say anything.
+Every server is a process of its own on one core with one thread, with the same weights in the same precision; the
+clients run on that core as well and ask all servers in turn, round by round. The weights are those of the bundled
+model, with end markers that never win, so that every answer of every server has exactly `--tokens` tokens.
+
+On a core that others use too, seconds of the clock say little. So the seconds of CPU that a server spends on a token
+stand beside them: for a server that is bound by its CPU, one divided by that is the tokens a second of a free core.
+`direct` calls the model without a server; HTTP's cost is what a token costs more in a server with one client.
 """
 
 import argparse
 import json
 import os
+import shlex
 import statistics
+import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from openai import OpenAI
 
-from pericia import models
-from pericia.config import parse_config
-from pericia.models import Model, Sampler
-from pericia.server.app import create_app
-from pericia.types import Message, Prompt, Sampling
-from pericia.workspace import Workspace
+from benchmarks.servers import PATIENCE_S, QUESTIONS, Direct, Server, endless, free_port, pericia
+from pericia import bases
 
-QUESTIONS = [
-    f"What does the manual say about the pressure of pump P-{number}, and why?"
-    for number in range(97)
-]
-
-
-@contextmanager
-def serving(model: Model, name: str) -> Iterator[str]:
-    """Yield the address of a Pericia server with this model."""
-    with tempfile.TemporaryDirectory() as folder:
-        serve = {"max_waiting": 1000, "together": 32}
-        config = parse_config({"name": "bench", "model": name, "serve": serve}, "benchmark")
-        app = create_app(Workspace(Path(folder)), config, key="", load_model=lambda _: model)
-        settings = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning")
-        server = uvicorn.Server(settings)
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}/v1"
-        server.should_exit = True
-        thread.join()
-
-
-def one_chat(client: OpenAI, model: str, question: str, num_tokens: int) -> tuple[int, float]:
-    """Return the tokens that an answer has and the seconds until its first piece."""
-    started = time.perf_counter()
-    first = 0.0
-    count = 0
-    chat: Any = [{"role": "user", "content": question}]
-    # without its end markers (0 and 2 of the bundled model) every answer has the same length
-    stream = client.chat.completions.create(
-        model=model,
-        messages=chat,
-        max_tokens=num_tokens,
-        temperature=0,
-        stream=True,
-        stream_options={"include_usage": True},
-        logit_bias={"0": -100, "2": -100},
-    )
-    for chunk in stream:
-        if chunk.choices and chunk.choices[0].delta.content and not first:
-            first = time.perf_counter() - started
-        if chunk.usage is not None:
-            count = chunk.usage.completion_tokens
-    return count, first or time.perf_counter() - started
+TRANSFORMERS = (
+    "transformers={python} -m transformers.cli.transformers serve {folder} --dtype float32 "
+    "--device cpu --port {port}"
+)
+TRANSFORMERS_BATCHING = (
+    TRANSFORMERS.replace("transformers=", "transformers-batching=")
+    + " --continuous-batching --cb-max-memory-percent 0.05"
+)
 
 
 def measure(
-    url: str, model: str, num_clients: int, num_chats: int, num_tokens: int
-) -> dict[str, Any]:
+    server: Server, num_clients: int, num_chats: int, num_tokens: int, *, stream: bool = True
+) -> dict[str, float]:
     """Return the figures of `num_clients` that ask at once, `num_chats` in all."""
-    with OpenAI(base_url=url, api_key="any", max_retries=0, timeout=3600) as client:
-        one_chat(client, model, "warm up", 4)
-        started = time.perf_counter()
-        with ThreadPoolExecutor(num_clients) as pool:
-            asked = [QUESTIONS[number % len(QUESTIONS)] for number in range(num_chats)]
-            done = list(pool.map(lambda q: one_chat(client, model, q, num_tokens), asked))
-        seconds = time.perf_counter() - started
-    firsts = sorted(first for _, first in done)
+    spent, started = server.cpu_s(), time.perf_counter()
+    with ThreadPoolExecutor(num_clients) as pool:
+        asked = [QUESTIONS[number % len(QUESTIONS)] for number in range(num_chats)]
+        firsts = sorted(pool.map(lambda q: server.ask(q, num_tokens, stream=stream), asked))
+    seconds = time.perf_counter() - started
+    count = num_chats * num_tokens
     return {
-        "clients": num_clients,
-        "tokens_per_s": round(sum(count for count, _ in done) / seconds, 1),
-        "first_token_ms_p50": round(statistics.median(firsts) * 1000, 1),
-        "first_token_ms_p95": round(firsts[int(0.95 * (len(firsts) - 1))] * 1000, 1),
+        "tokens_per_s": count / seconds,
+        "cpu_ms_per_token": (server.cpu_s() - spent) / count * 1000,
+        "first_token_ms_p50": statistics.median(firsts) * 1000,
+        "first_token_ms_p95": firsts[round(0.95 * (len(firsts) - 1))] * 1000,
     }
 
 
-def direct(model: Model, num_chats: int, num_tokens: int) -> float:
-    """Return the tokens a second of the model itself, one chat after another."""
-    assert isinstance(model, Sampler)
-    sampling = Sampling(0.0, logit_bias={0: -100.0, 2: -100.0})
-    count = 0
-    started = time.perf_counter()
-    for number in range(num_chats):
-        prompt = Prompt((Message("user", QUESTIONS[number % len(QUESTIONS)]),), "")
-        count += model.sample(prompt, sampling, max_new_tokens=num_tokens).usage.tokens_out
-    return count / (time.perf_counter() - started)
+def tutorial(core: int) -> dict[str, float]:
+    """Return how long the tutorial of ten rows takes: upload, job of 100 steps, chat with the model."""
+    with tempfile.TemporaryDirectory() as name:
+        base = bases.base_folder(bases.BUNDLED)
+        server = pericia(base, Path(name, "work"), free_port(), core)
+        rows = [
+            {
+                "messages": [
+                    {"role": "user", "content": f"What does part {n} weigh?"},
+                    {"role": "assistant", "content": f"Part {n} weighs {n * 3} kg."},
+                ]
+            }
+            for n in range(10)
+        ]
+        path = Path(name, "ten.jsonl")
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        url = f"http://127.0.0.1:{server.port}/v1"
+        spent, started = server.cpu_s(), time.perf_counter()
+        with OpenAI(base_url=url, api_key="any", timeout=PATIENCE_S) as client:
+            file = client.files.create(file=path, purpose="fine-tune")
+            job = client.fine_tuning.jobs.create(training_file=file.id, model="gpt-4o-mini")
+            while job.status not in ("succeeded", "failed", "cancelled"):
+                time.sleep(0.5)
+                job = client.fine_tuning.jobs.retrieve(job.id)
+            assert job.fine_tuned_model is not None, job.error
+            chat: Any = [{"role": "user", "content": "What does part 7 weigh?"}]
+            client.chat.completions.create(model=job.fine_tuned_model, messages=chat)
+        took = {"s": time.perf_counter() - started, "cpu_s": server.cpu_s() - spent}
+        server.end()
+    return took
+
+
+def rounds(asked: argparse.Namespace, folder: Path, opened: ExitStack) -> dict[str, Any]:
+    """Return the median of each figure over the rounds, and what HTTP costs over `direct`."""
+
+    def kept(one: Any) -> Any:
+        opened.callback(one.end)
+        return one
+
+    direct = kept(Direct(folder, asked.core))
+    servers = [kept(pericia(folder, folder.parent / "work", free_port(), asked.core))]
+    for given in asked.also:
+        name, _, command = given.partition("=")
+        port = free_port()
+        places = {"python": sys.executable, "folder": folder, "port": port}
+        words = shlex.split(command.format(**places))
+        servers.append(kept(Server(name, words, port, str(folder), asked.core)))
+    figures: dict[str, list[dict[str, float]]] = {}
+    for number in range(asked.rounds):
+        found = {"direct": direct.measure(asked.chats, asked.tokens)}
+        for clients in asked.clients:
+            for server in servers:
+                made = measure(server, clients, asked.chats, asked.tokens)
+                found[f"{server.name}, {clients} clients"] = made
+        one = measure(servers[0], 1, asked.chats, asked.tokens, stream=False)
+        found["pericia, 1 client, whole answers"] = one
+        for name, values in found.items():
+            figures.setdefault(name, []).append(values)
+            print(number, name, json.dumps(_rounded(values)), file=sys.stderr, flush=True)
+    medians = {
+        name: {key: statistics.median(one[key] for one in every) for key in every[0]}
+        for name, every in figures.items()
+    }
+    alone = medians["direct"]
+    cost = {
+        how: {
+            "by_cpu": medians[name]["cpu_ms_per_token"] / alone["cpu_ms_per_token"] - 1,
+            "by_clock": alone["tokens_per_s"] / medians[name]["tokens_per_s"] - 1,
+        }
+        for how, name in _ALONE.items()
+        if name in medians
+    }
+    return {"medians": medians, "http_cost": cost}
+
+
+def _rounded(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {key: _rounded(value) for key, value in values.items()}
+    return round(values, 3) if isinstance(values, float) else values
+
+
+_ALONE = {"whole": "pericia, 1 client, whole answers", "streamed": "pericia, 1 clients"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="pericia-nano")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--tokens", type=int, default=128)
-    parser.add_argument("--chats", type=int, default=64, help="in all, at each number of clients")
-    parser.add_argument("--quick", action="store_true", help="8 chats of 24 tokens")
-    parser.add_argument("--against", nargs=2, metavar=("URL", "MODEL"))
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--chats", type=int, default=32, help="at each number of clients")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--core", type=int, default=0)
+    parser.add_argument("--also", nargs="*", default=[TRANSFORMERS, TRANSFORMERS_BATCHING])
+    parser.add_argument("--tutorial", action="store_true", help="the tutorial of ten rows only")
+    parser.add_argument("--quick", action="store_true", help="one round of 8 chats of 16 tokens")
     asked = parser.parse_args()
     if asked.quick:
-        asked.chats, asked.tokens = 8, 24
-    model = models.load(asked.model)
-    direct(model, 1, 4)
-    found: dict[str, Any] = {
-        "load": os.getloadavg()[0],
-        "tokens": asked.tokens,
-        "chats": asked.chats,
-    }
-    found["direct_tokens_per_s"] = round(direct(model, asked.chats, asked.tokens), 1)
-    with serving(model, asked.model) as url:
-        found["pericia"] = [
-            measure(url, asked.model, n, asked.chats, asked.tokens) for n in asked.clients
-        ]
-    one = found["pericia"][0]["tokens_per_s"]
-    found["http_overhead"] = round(found["direct_tokens_per_s"] / one - 1, 3)
-    found["speedup"] = {
-        str(row["clients"]): round(row["tokens_per_s"] / one, 2) for row in found["pericia"]
-    }
-    if asked.against:
-        url, name = asked.against
-        found["other"] = [measure(url, name, n, asked.chats, asked.tokens) for n in asked.clients]
-    print(json.dumps(found, indent=2))
+        asked.rounds, asked.chats, asked.tokens = 1, 8, 16
+    os.sched_setaffinity(0, {asked.core})
+    about = {name: version(name) for name in ("pericia", "torch", "transformers", "uvicorn")}
+    found: dict[str, Any] = {"versions": about, "load": os.getloadavg()[0]}
+    if asked.tutorial:
+        found["tutorial"] = tutorial(asked.core)
+    else:
+        with tempfile.TemporaryDirectory() as name, ExitStack() as opened:
+            found |= rounds(asked, endless(Path(name, "endless")), opened)
+    print(json.dumps(_rounded(found), indent=2))
 
 
 if __name__ == "__main__":
