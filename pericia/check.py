@@ -19,7 +19,7 @@ from pericia.examples import auto_epochs, read_examples
 from pericia.preflight import check_preparation
 from pericia.recast import Columns
 from pericia.rows import find_splits
-from pericia.types import Dataset, Example, Finding, Question
+from pericia.types import Dataset, Example, Finding, LabelledRow, Question
 
 _WHOLE = 200_000  # tokens: every row is measured before any is left out
 
@@ -162,15 +162,15 @@ def _measure(
     except PericiaError as error:
         return None, [_as_finding(error)]
     rows = [*whole.rows, *whole.validation_rows]
-    sizes = sorted(len(row.ids) for row in rows)
-    fitting = [row for row in whole.rows if len(row.ids) <= settings.max_tokens]
-    long = [row for row in rows if len(row.ids) > settings.max_tokens]
+    sizes = sorted(map(_length, rows))
+    fitting = [row for row in whole.rows if _length(row) <= settings.max_tokens]
+    long = [row for row in rows if _length(row) > settings.max_tokens]
     hint = f"Rows of more than {settings.max_tokens} tokens are left out whole: raise train.max_tokens, or split them."
     found = [
         Finding(
             "warning",
             "too_long",
-            f"{len(row.ids)} tokens, so it would be left out.",
+            f"{_length(row)} tokens, so it would be left out.",
             row.example.line,
             hint,
             row.example.file,
@@ -184,7 +184,7 @@ def _measure(
         p95=float(sizes[min(len(sizes) - 1, round(0.95 * (len(sizes) - 1)))]),
         max_tokens=settings.max_tokens,
         num_too_long=len(long),
-        num_tokens=sum(len(row.ids) for row in fitting),
+        num_tokens=sum(len(row.ids) + len(row.rejected_ids) for row in fitting),
         num_labels=sum(sum(row.mask) for row in fitting),
     )
     try:
@@ -193,6 +193,11 @@ def _measure(
     except PericiaError as error:
         found.append(_as_finding(error))
     return lengths, found
+
+
+def _length(row: LabelledRow) -> int:
+    """Return the tokens of a row; of a pair, those of the longer side."""
+    return max(len(row.ids), len(row.prompt_ids) + len(row.rejected_ids))
 
 
 def _split(kept: Sequence[Example], held_out: Sequence[Example], settings: TrainConfig) -> Dataset:

@@ -9,12 +9,17 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pericia.said import Figure, said
 
 HUB = "huggingface.co"
+_LIMITS = (  # of a container, by cgroups of version 2 and 1
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +135,16 @@ def _gpu() -> tuple[str, int]:
     return name.strip(), int(mebibytes) * 2**20
 
 
-def _memory_bytes() -> int:
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return 8 * 2**30  # Windows: unknown without a library, so a common laptop is assumed
+def _memory_bytes(limits: Sequence[Path] = _LIMITS) -> int:
+    """Return the memory of this computer, or of the container that this process runs in."""
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return 8 * 2**30  # Windows: unknown without a library, so a common laptop is assumed
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in limits:
+        text = path.read_text(encoding="ascii").strip() if path.is_file() else ""
+        if text.isdigit():  # "max" says that there is no limit
+            found.append(int(text))
+    return min(found)
 
 
 def _cpu_info(key: str) -> str | None:

@@ -12,6 +12,7 @@ from pericia.types import LabelledRow, Preparation
 
 _SHOWN_CHARACTERS = 400
 _SHOWN_LINES = 5
+_LEAST_STEPS = 3
 _TEMPLATE_HINT = (
     "The chat template and the tokenizer do not fit each other: take those of the model."
 )
@@ -77,6 +78,13 @@ def _check_sizes(preparation: Preparation, truncated_share: float, needs_validat
     ):
         if not rows and (needs_validation or rows is preparation.rows):
             raise PreflightError(text, hint=said("Give more examples, or raise train.max_tokens."))
+    if 0 < preparation.num_steps < _LEAST_STEPS:
+        raise PreflightError(
+            f"{len(preparation.rows)} training rows make {preparation.num_steps} optimiser step(s) in all: the first "
+            "warms up and the second moves half of an adapter, so nothing would be learnt.",
+            hint="Give more examples, raise train.epochs or lower train.batch_size.",
+            param="train.epochs",
+        )
     shared = {row.ids for row in preparation.rows} & {r.ids for r in preparation.validation_rows}
     if shared:
         row = next(row for row in preparation.rows if row.ids in shared)

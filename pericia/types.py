@@ -359,6 +359,7 @@ class Preparation:
     untrained_tokens: tuple[str, ...] = ()  # tokens of the rows whose embeddings were never trained
     longest_tokens: int = 0  # of all rows, also those left out
     width: int = 0  # hidden size of the base; 0: unknown
+    num_steps: int = 0  # optimiser steps of all epochs; 0: unknown
 
 
 @dataclass(frozen=True, slots=True)

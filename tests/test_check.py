@@ -61,7 +61,7 @@ def test_lengths_are_those_of_the_training(tmp_path: Path, tiny_model: Path) -> 
     short = [row(f"What is part {n}?", f"Valve {n}.") for n in range(9)]
     long = row("Tell me all.", "word " * 200)
     path = write(tmp_path / "x.jsonl", *short, long)
-    settings = TrainConfig(max_tokens=64, truncated_share=0.2, epochs=2)
+    settings = TrainConfig(max_tokens=64, truncated_share=0.2, epochs=2, batch_size=4)
     report = check(path, base=str(tiny_model), settings=settings, usd_per_million_tokens=10)
     lengths = report.lengths
     assert lengths is not None
@@ -73,6 +73,8 @@ def test_lengths_are_those_of_the_training(tmp_path: Path, tiny_model: Path) -> 
 
     strict = check(path, base=str(tiny_model), settings=TrainConfig(max_tokens=64))
     assert [f.code for f in strict.findings] == ["too_long", "preflight_failed"]
+    few = check(path, base=str(tiny_model), settings=TrainConfig(epochs=1))
+    assert "2 optimiser step(s) in all" in few.findings[-1].message
     absent = check(path, base=str(tmp_path / "nowhere"))
     assert [f.code for f in absent.findings] == ["not_found"]
 

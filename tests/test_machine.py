@@ -1,8 +1,10 @@
 """The proposal of a base model follows from the machine."""
 
+from pathlib import Path
+
 import pytest
 
-from pericia.machine import Machine, hub_answers, look_at_machine, propose_model
+from pericia.machine import Machine, _memory_bytes, hub_answers, look_at_machine, propose_model
 
 
 def test_this_machine_is_seen() -> None:
@@ -31,3 +33,17 @@ def test_the_proposal_fits(gpu_gib: int, memory_gib: int, hub: bool, model: str)
 def test_offline_is_respected_without_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert hub_answers() is False
+
+
+@pytest.mark.parametrize("written", ["max\n", "9223372036854771712\n", "", None])
+def test_a_container_without_a_limit_has_the_memory_of_the_computer(
+    written: str | None, tmp_path: Path
+) -> None:
+    if written is not None:
+        (tmp_path / "memory.max").write_text(written, encoding="ascii")
+    assert _memory_bytes([tmp_path / "memory.max"]) == _memory_bytes([])
+
+
+def test_a_container_has_the_memory_of_its_limit(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("1073741824\n", encoding="ascii")
+    assert _memory_bytes([tmp_path / "memory.max"]) == 2**30

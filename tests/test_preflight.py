@@ -72,6 +72,7 @@ FAULTS = {
         "begin with its prompt",
     ),
     "too many rows too long": (replace(GOOD, num_too_long=1), r"1 of 3 rows"),
+    "too few steps": (replace(GOOD, num_steps=2), r"1 training rows make 2 optimiser step"),
     "no training rows": (replace(GOOD, rows=()), "No training row"),
     "no validation rows": (replace(GOOD, validation_rows=()), "No validation row"),
     "a row in both parts": (replace(GOOD, validation_rows=GOOD.rows), "both training and"),

@@ -173,24 +173,67 @@ def test_training_goes_on_from_a_parent(
 
 
 @pytest.mark.parametrize(
-    ("changes", "mend"),
+    ("changes", "fault", "mend"),
     [
-        ({"learning_rate": 1e-30, "epochs": 3}, r"Raise train\.learning_rate"),
-        ({"batch_size": 20, "epochs": 1}, r"raise train\.epochs, or lower train\.batch_size"),
+        (
+            {"epochs": 3},
+            r"rounding: after 15 of them",
+            r"Raise train\.learning_rate \(it was 1e-30\)",
+        ),
+        (
+            {"epochs": 1},
+            r"Only 5 optimiser steps",
+            r"raise train\.epochs, or lower train\.batch_size",
+        ),
     ],
 )
 def test_a_training_that_moved_nothing_has_failed_and_says_what_helps(
     changes: dict[str, float],
+    fault: str,
     mend: str,
     trainer: Trainer,
     book: Dataset,
     tiny_model: Path,
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(JobError, match=r"zero|moved") as caught:
-        run(trainer, book, tiny_model, SETTINGS.model_copy(update=changes), tmp_path)
+    with pytest.raises(JobError, match=fault) as caught:
+        run(
+            trainer,
+            book,
+            tiny_model,
+            SETTINGS.model_copy(update={"learning_rate": 1e-30, **changes}),
+            tmp_path,
+        )
     assert re.search(mend, caught.value.hint)
-    assert ("2 optimiser steps" in str(caught.value)) == ("batch_size" in changes)
+
+
+def test_too_few_steps_are_refused_before_the_first(
+    trainer: Trainer, book: Dataset, tiny_model: Path, tmp_path: Path
+) -> None:
+    settings = SETTINGS.model_copy(update={"batch_size": 20, "epochs": 1})
+    with pytest.raises(PreflightError, match=r"36 training rows make 2 optimiser step") as caught:
+        run(trainer, book, tiny_model, settings, tmp_path)
+    assert caught.value.param == "train.epochs"
+
+
+@pytest.mark.parametrize("fault", [torch.OutOfMemoryError("CUDA out of memory"), None])
+def test_memory_that_runs_out_is_said(
+    fault: RuntimeError | None,
+    trainer: Trainer,
+    book: Dataset,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def compute(*_: Any, **__: Any) -> Any:
+        if fault is None:
+            return torch.empty(2**62, dtype=torch.int8)
+        raise fault
+
+    monkeypatch.setattr(steps.AnswerTrainer, "compute_loss", compute)
+    with pytest.raises(JobError, match=r"memory has run out: .*memory") as caught:
+        run(trainer, book, tiny_model, SETTINGS, tmp_path)
+    assert "train.batch_size" in caught.value.hint
 
 
 @pytest.mark.parametrize("packing", ["on", "off"])

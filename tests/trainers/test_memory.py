@@ -126,9 +126,14 @@ def test_a_training_that_fits_no_memory_is_refused_and_one_that_nearly_does_reco
         num_parameters=1_000_000,
     )
 
-    def go(free_bytes: int) -> tuple[int, bool]:
+    def go(free_bytes: int, most_bytes: int = 0) -> tuple[int, bool]:
         return foresee_run(
-            SMALL, TrainConfig(), preparation, lengths=(512, 512), free_bytes=free_bytes
+            SMALL,
+            TrainConfig(),
+            preparation,
+            lengths=(512, 512),
+            free_bytes=free_bytes,
+            most_bytes=most_bytes or free_bytes,
         )
 
     plain, recomputed = go(10**12)
@@ -138,6 +143,7 @@ def test_a_training_that_fits_no_memory_is_refused_and_one_that_nearly_does_reco
     assert less < plain
     with pytest.raises(PreflightError, match="GB at its worst moment"):
         go(less - 1)
+    assert go(less - 1, most_bytes=less) == (less, True)  # what others hold may be given back
 
 
 def test_layers_are_counted_without_the_head() -> None:

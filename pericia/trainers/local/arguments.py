@@ -41,9 +41,14 @@ def learning_rate(settings: TrainConfig, width: int) -> float:
     return min(1.0, rate * settings.learning_rate_multiplier)
 
 
-def num_epochs(settings: TrainConfig, preparation: Preparation) -> int:
+def num_epochs(settings: TrainConfig, num_rows: int) -> int:
     """Return how often each row is read."""
-    return auto_epochs(len(preparation.rows)) if settings.epochs == "auto" else int(settings.epochs)
+    return auto_epochs(max(1, num_rows)) if settings.epochs == "auto" else int(settings.epochs)
+
+
+def num_steps(settings: TrainConfig, num_rows: int) -> int:
+    """Return the optimiser steps of all epochs."""
+    return -(-num_rows // settings.batch_size) * num_epochs(settings, num_rows)
 
 
 def micro_batch(settings: TrainConfig, preparation: Preparation) -> int:
@@ -98,7 +103,7 @@ def arguments(
     )
     common: dict[str, Any] = {
         "output_dir": str(folder),
-        "num_train_epochs": num_epochs(settings, preparation),
+        "num_train_epochs": num_epochs(settings, len(preparation.rows)),
         "per_device_train_batch_size": micro,
         "per_device_eval_batch_size": micro,
         "gradient_accumulation_steps": settings.batch_size // micro // processes,

@@ -74,6 +74,8 @@ def load_weights(folder: Path, settings: TrainConfig, num_parameters: int) -> An
             trust_remote_code=False,
             attn_implementation="sdpa",
         )
+    except torch.OutOfMemoryError:
+        raise  # the model is sound
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().split("\n")[0]
         text = f"The model in '{folder}' cannot be loaded: {reason}"

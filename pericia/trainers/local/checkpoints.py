@@ -30,4 +30,9 @@ def last_checkpoint(
             shutil.rmtree(checkpoint)
     if not whole:
         return None
-    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2])))
+    return max(map(str, whole), key=step_of)
+
+
+def step_of(checkpoint: str | None) -> int:
+    """Return the optimiser step at which a checkpoint was saved; 0 for none."""
+    return int(checkpoint.rpartition("-")[2]) if checkpoint else 0

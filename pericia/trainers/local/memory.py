@@ -74,13 +74,14 @@ def foresee_run(
     *,
     lengths: Sequence[int],
     free_bytes: int,
+    most_bytes: int,
 ) -> tuple[int, bool]:
     """Return the peak bytes of this very training, and whether activations are made again to fit `free_bytes`.
 
     `lengths` are the rows of its largest batch. Making activations again costs a fifth of the speed.
 
     Raises:
-        PreflightError: it does not fit even so.
+        PreflightError: even so it takes more than `most_bytes`.
     """
     rows = (*preparation.rows, *preparation.validation_rows)
     share = max(sum(row.mask) / len(row.mask) for row in rows)
@@ -99,10 +100,10 @@ def foresee_run(
             lengths=lengths,
             num_labels=math.ceil(share * sum(lengths)),
         )
-        if peak <= free_bytes:
+        if peak <= (most_bytes if checkpointing else free_bytes):
             return peak, checkpointing
     raise PreflightError(
-        f"Training would take {peak / 1e9:.1f} GB at its worst moment; {free_bytes / 1e9:.1f} GB are there.",
+        f"Training would take {peak / 1e9:.1f} GB at its worst moment; {most_bytes / 1e9:.1f} GB are there.",
         hint="Lower train.max_tokens, take method qlora or a smaller model; pericia plan says what each would take.",
         param="train.max_tokens",
     )

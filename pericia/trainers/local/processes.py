@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from pericia.errors import JobError, MissingExtraError
 
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+_NO_MEMORY = "DefaultCPUAllocator"
 _FULL_TEXTS = ("No space left", "File too large", "Disk quota", "PytorchStreamWriter")
 
 
@@ -46,6 +47,22 @@ def reporting_full_disks(folder: Path) -> Iterator[None]:
         raise JobError(
             f"Nothing more can be written to '{folder}': {reason}",
             hint="Make room on the disk and give the same command: it goes on from the last whole checkpoint.",
+        ) from error
+
+
+@contextlib.contextmanager
+def reporting_full_memory() -> Iterator[None]:
+    """Turn memory that has run out, on a GPU or here, into a JobError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and _NO_MEMORY not in str(error):
+            raise
+        reason = str(error).strip().split("\n")[0]
+        raise JobError(
+            f"The memory has run out: {reason}",
+            hint="Lower train.batch_size or train.max_tokens, or take method qlora; pericia plan says what each would take. "
+            "The same command goes on from the last whole checkpoint if the settings stay.",
         ) from error
 
 

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from pericia.config import TrainConfig
@@ -30,7 +31,7 @@ def recorded(
     """Return losses, steps, speed and versions; `step_s` are the seconds of the steps of this process."""
     history = state.log_history
     num_tokens = sum(len(row.ids) + len(row.rejected_ids) for row in preparation.rows)
-    epochs = num_epochs(settings, preparation)
+    epochs = num_epochs(settings, len(preparation.rows))
     tokens_a_step = num_tokens * epochs / state.max_steps
     return {
         "losses": [round(entry["loss"], 6) for entry in history if "loss" in entry],
@@ -55,10 +56,17 @@ def recorded(
     }
 
 
-def memory_bytes() -> int:
-    """Return the memory of the GPU, or of this computer without one."""
-    machine = look_at_machine()
-    return machine.gpu_memory_bytes if torch.cuda.is_available() else machine.memory_bytes
+def memory_bytes() -> tuple[int, int]:
+    """Return the memory that is free now, and the most there can be for this training.
+
+    On a GPU both are what is free on it. On a CPU others may give memory back, so the most is that of the computer or
+    the container, less what this process holds already.
+    """
+    if torch.cuda.is_available():
+        free = int(torch.cuda.mem_get_info()[0])
+        return free, free
+    most = look_at_machine().memory_bytes - resident_bytes()
+    return min(most, int(psutil.virtual_memory().available)), most
 
 
 def resident_bytes() -> int:

@@ -96,15 +96,19 @@ class PreferenceTrainer(DPOTrainer):
 class Progress(TrainerCallback):
     """Passes steps on, times them, and marks each checkpoint as complete once all its files are on the disk.
 
-    `step_s` are the seconds of each step of this process, without evaluations and checkpoints.
+    `step_s` are the seconds of each step of this process, without evaluations and checkpoints; `first_step` is the
+    number of the first of them.
     """
 
     def __init__(self, on_event: Callable[[TrainEvent], None] | None) -> None:
         self._on_event = on_event
         self._started = 0.0
         self.step_s: list[float] = []
+        self.first_step: int | None = None
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.first_step is None:
+            self.first_step = state.global_step + 1
         self._started = time.perf_counter()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

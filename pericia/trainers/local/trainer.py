@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import patch_environment
 from datasets.utils.logging import disable_progress_bar
 from peft import get_peft_model
 from transformers import AutoModelForCausalLM, set_seed
@@ -26,7 +27,7 @@ from pericia.trainers.local.adapter import (
     lora_config,
     save,
 )
-from pericia.trainers.local.arguments import arguments, largest_batch
+from pericia.trainers.local.arguments import arguments, largest_batch, learning_rate, num_steps
 from pericia.trainers.local.base import (
     load_config,
     load_tokenizer,
@@ -34,11 +35,12 @@ from pericia.trainers.local.base import (
     unguarded_layers,
     untrained_tokens,
 )
-from pericia.trainers.local.checkpoints import last_checkpoint
+from pericia.trainers.local.checkpoints import last_checkpoint, step_of
 from pericia.trainers.local.checks import (
     check_labels,
     check_losses,
     check_reload,
+    check_resumed,
     check_versions,
     check_weights,
     logits_of,
@@ -51,6 +53,7 @@ from pericia.trainers.local.processes import (
     check_trackers,
     main_process_first,
     reporting_full_disks,
+    reporting_full_memory,
 )
 from pericia.trainers.local.record import (
     memory_bytes,
@@ -92,13 +95,14 @@ class LocalTrainer:
         tokenizer = load_tokenizer(folder)
         train = label(tokenizer, dataset.train)
         validation = label(tokenizer, dataset.validation)
+        fitting = tuple(row for row in train if length(row) <= settings.max_tokens)
         lengths = [length(row) for row in (*train, *validation)]
         markers = {i for row in train for i in row.ids} & tokenizer.added_tokens_decoder.keys()
         rendered = tokenizer.apply_chat_template(
             list(bases.TEMPLATE_PROBE), add_generation_prompt=True, tokenize=False
         )
         return Preparation(
-            rows=tuple(row for row in train if length(row) <= settings.max_tokens),
+            rows=fitting,
             validation_rows=tuple(row for row in validation if length(row) <= settings.max_tokens),
             num_too_long=sum(number > settings.max_tokens for number in lengths),
             stop_ids=stops,
@@ -112,6 +116,7 @@ class LocalTrainer:
                 for id_ in untrained_tokens(folder, markers, tokenizer.pad_token_id)
             ),
             longest_tokens=max(lengths, default=0),
+            num_steps=num_steps(settings, len(fitting)),
             **_layers(folder, settings),
         )
 
@@ -130,19 +135,30 @@ class LocalTrainer:
         base_folder = bases.base_folder(base)
         tokenizer = load_tokenizer(base_folder)
         check_trackers(settings.track)
-        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(folder / "tensorboard"))
         with main_process_first():
             resume_from = last_checkpoint(folder / "checkpoints", preparation, settings, parent)
         held_bytes = resident_bytes()
-        model: Any = load_weights(base_folder, settings, preparation.num_parameters)
-        packed = _packs(model, preparation, settings)
-        foreseen_bytes, checkpointing = foresee_run(
-            load_config(base_folder).to_dict(),
-            settings,
-            preparation,
-            lengths=largest_batch(settings, preparation, packed=packed),
-            free_bytes=memory_bytes() - held_bytes,
-        )
+        free_bytes, most_bytes = memory_bytes()
+
+        def foresee(packed: bool) -> tuple[int, bool]:
+            return foresee_run(
+                load_config(base_folder).to_dict(),
+                settings,
+                preparation,
+                lengths=largest_batch(settings, preparation, packed=packed),
+                free_bytes=free_bytes,
+                most_bytes=most_bytes,
+            )
+
+        may_pack = settings.packing != "off" and settings.objective != "dpo"
+        foreseen_bytes, checkpointing = foresee(
+            may_pack
+        )  # before weights that may not fit are loaded
+        with reporting_full_memory():
+            model: Any = load_weights(base_folder, settings, preparation.num_parameters)
+        packed = may_pack and _packs(model, preparation, settings)
+        if packed != may_pack:
+            foreseen_bytes, checkpointing = foresee(packed)
         set_seed(settings.seed)  # LoRA's first weights are random
         model = attach(model, settings, preparation, base_folder, parent)
         _check_guarded(model)
@@ -157,19 +173,23 @@ class LocalTrainer:
             resumes=resume_from is not None,
         )
         progress = Progress(on_event)
-        trainer = make_steps(
-            model, tokenizer, options, settings, preparation, packed=packed, progress=progress
-        )
+        logs = os.environ.get("TENSORBOARD_LOGGING_DIR", folder / "tensorboard")
+        with patch_environment(tensorboard_logging_dir=logs):  # read when its callback is made
+            trainer = make_steps(
+                model, tokenizer, options, settings, preparation, packed=packed, progress=progress
+            )
         if settings.objective != "dpo":
             check_labels(trainer, preparation.rows)
-        with _quick(model, packed), reporting_full_disks(folder):
+        with _quick(model, packed), reporting_full_memory(), reporting_full_disks(folder):
             started = time.perf_counter()
             trainer.train(resume_from_checkpoint=resume_from)
         train_s = time.perf_counter() - started
         peak_bytes = peak_memory_bytes()
         state = trainer.state
-        check_losses(state.log_history, preparation)
-        check_weights(model, before, state.global_step)
+        rate = learning_rate(settings, preparation.width)
+        check_resumed(progress.first_step, step_of(resume_from))
+        check_losses(state.log_history, preparation, rate)
+        check_weights(model, before, state, rate)
         probe = torch.tensor([preparation.rows[0].ids], device=model.device)
         del trainer
         with main_process_first() as is_main:
@@ -222,13 +242,11 @@ def _layers(folder: Path, settings: TrainConfig) -> dict[str, Any]:
 
 
 def _packs(model: Any, preparation: Preparation, settings: TrainConfig) -> bool:
-    """Return whether rows are packed: where it is exact, unless it is off; pairs are not packed.
+    """Return whether rows are packed: where it is exact.
 
     Raises:
         PreflightError: packing is asked for, and this model would mix the rows.
     """
-    if settings.packing == "off" or settings.objective == "dpo":
-        return False
     exact = can_pack(model, [row.ids for row in preparation.rows])
     if settings.packing == "on" and not exact:
         raise PreflightError(
