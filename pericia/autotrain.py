@@ -169,13 +169,12 @@ def _settings(
     try:
         return TrainConfig.model_validate(chosen)
     except ValidationError as error:
-        faults = []
+        faults: dict[str, str] = {}  # the first of each key: a key of two types has two
         for item in error.errors():
             name = str(item["loc"][0])
-            faults.append(
-                f"params.{_OURS.get(name, name)} is {item['input']!r}; {item['msg'].lower()}"
-            )
-        raise _faulty(path, faults) from error
+            name = f"params.{_OURS.get(name, name)}"
+            faults.setdefault(name, f"{name} is {item['input']!r}; {item['msg'].lower()}")
+        raise _faulty(path, list(faults.values())) from error
 
 
 def _method(values: Mapping[str, Any]) -> str:

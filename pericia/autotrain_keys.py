@@ -59,6 +59,8 @@ _TEXTS = {
     "rejected_text_column", "username", "token", "distributed_backend",
 }  # fmt: skip
 PARAMS = frozenset(NUMBERS) | FLAGS | _TEXTS
+_WHERE = "the adapter lies in .pericia/adapters, under the id of its job"
+_BOUND = "only block_size bounds a row, and none is cut"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,8 @@ def top_lines(data: Mapping[str, Any], settings: TrainConfig, local: bool) -> It
                 yield Line(key, value, "refused", reason, stops=True)
         elif key == "log" and value not in {"none", "null"}:
             yield Line(key, value, "changed", "progress is always recorded as events of the run")
+        elif key == "project_name":
+            yield Line(key, value, "changed", _WHERE)
         else:
             yield Line(key, value, "kept", "same meaning")
 
@@ -202,6 +206,8 @@ def param_line(
     if key == "trainer" and value in ("reward", "orpo"):
         reason = "no reward models here" if value == "reward" else "take dpo: the same pairs"
         return replace(line, verdict="refused", reason=reason, stops=True)
+    if key in {"username", "token"}:
+        return replace(line, reason="not needed, as nothing is uploaded")
     peft = bool(params.get("peft"))
     if key == "quantization":
         if not peft:
@@ -228,6 +234,13 @@ def param_line(
         "unsloth": "ignored: not available",
         "use_flash_attention_2": "ignored: torch's own attention",
         "padding": "" if value in ("right", None) else "right",
+        "project_name": _WHERE,
+        "logging_steps": "every step is recorded" if str(value) != "1" else "",
+        "eval_strategy": "" if value == "epoch" else "after each epoch, to keep the checkpoint that is best",
+        "model_ref": "the base as it is before the training",
+        "max_prompt_length": _BOUND,
+        "max_completion_length": _BOUND,
+        "scheduler": "it warms up first, which transformers would leave out" if value == "constant" and settings.warmup else "",
     }  # fmt: skip
     idle = key in {"unsloth", "auto_find_batch_size", "use_flash_attention_2", "merge_adapter"}
     if key in {"batch_size", "gradient_accumulation"}:

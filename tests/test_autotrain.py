@@ -73,6 +73,36 @@ def test_a_file_becomes_settings_and_a_table(tmp_path: Path) -> None:
     assert found["hub.push_to_hub"] == "kept"
 
 
+@pytest.mark.parametrize(
+    ("written", "verdict", "reason"),
+    [
+        ("logging_steps: -1", "changed", "every step is recorded"),
+        ("eval_strategy: steps", "changed", "after each epoch"),
+        ("eval_strategy: epoch", "kept", "same meaning"),
+        ("model_ref: some/other", "changed", "the base as it is"),
+        ("max_prompt_length: 64", "changed", "only block_size bounds a row"),
+        ("max_completion_length: null", "kept", "same meaning"),
+        ("scheduler: constant", "changed", "warms up first"),
+        ("scheduler: cosine", "kept", "same meaning"),
+        ("username: me", "kept", "not needed"),
+    ],
+)
+def test_only_what_has_the_same_meaning_is_called_so(
+    written: str, verdict: str, reason: str, tmp_path: Path
+) -> None:
+    lines = translate(tmp_path, FILE.replace("params:\n", f"params:\n  {written}\n")).lines
+    [line] = [line for line in lines if line.key == f"params.{written.partition(':')[0]}"]
+    assert line.verdict == verdict
+    assert reason in line.reason
+
+
+def test_a_rate_out_of_range_is_one_fault(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        translate(tmp_path, FILE.replace("lr: 1e-5", "lr: 5"))
+    [fault] = caught.value.message.split("\n")
+    assert fault.endswith("params.lr is 5; input should be less than or equal to 1.")
+
+
 def test_every_key_of_the_file_has_one_line(tmp_path: Path) -> None:
     data = yaml.safe_load(FILE)
     wanted = {"loss", *(k for k in data if k not in {"data", "params", "hub"})}
