@@ -299,6 +299,9 @@ def foresee(
         float | None, typer.Option(help="Of one card; else this machine.")
     ] = None,
     context: Annotated[int, typer.Option(help="Tokens of one example.")] = 1024,
+    tokens: Annotated[
+        int | None, typer.Option(help="Of all epochs together, for the time on this computer.")
+    ] = None,
     cards: Annotated[int, typer.Option(help="Cards to start on, with --launch.")] = 2,
     launch: Annotated[
         Path | None, typer.Option(help="Write accelerate's configs and start.sh here.")
@@ -320,7 +323,12 @@ def foresee(
         show(as_json, {"models": known_models()}, known_models())
         return
     foreseen = planning.plan(
-        model, method=method, gpu_memory_gb=gpu_memory_gb, context_tokens=context
+        model,
+        method=method,
+        gpu_memory_gb=gpu_memory_gb,
+        context_tokens=context,
+        num_tokens=tokens,
+        measure_time=gpu_memory_gb is None,
     )
     files = [str(path) for path in write_launchers(foreseen, launch, cards)] if launch else []
     lines = [*foreseen.lines, *(f"wrote {file}" for file in files)]
@@ -346,13 +354,16 @@ def train(
     upload: Annotated[
         bool, typer.Option("--upload", help="Let a remote trainer have the examples.")
     ] = False,
+    parent: Annotated[
+        str | None, typer.Option(help="Go on from this adapter, see: pericia models.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train the adapters: one that answers alone, one that reads passages, if there are documents.
 
     Example: pericia train pericia.yaml
     """
-    from pericia import tune
+    from pericia import registry, tune
     from pericia.autotrain import is_autotrain, read_autotrain
     from pericia.evaluate.collect import train_all
     from pericia.tune_embedder import train_embedder
@@ -378,10 +389,17 @@ def train(
             show(as_json, asdict(finder), embedder_lines(finder))
             return
         if config.train.trainer != "local":
+            if left := tune.left_to_the_service(config.train):
+                notes.print(f"[dim]The service chooses itself: {', '.join(left)}[/]")
             made = tune.train_remote(config, workspace, may_upload=upload, on_event=shown.show_step)
             show(as_json, asdict(made), remote_lines(made))
             return
-        trained = train_all(config, workspace, shown.show_event)
+        known = registry.find_adapter(workspace.adapters, parent) if parent else None
+        trained = (
+            (tune.train_on(known, config, workspace, shown.show_step),)
+            if known
+            else train_all(config, workspace, shown.show_event)
+        )
     show(as_json, {"adapters": [asdict(a) for a in trained]}, trained_lines(trained))
 
 
@@ -476,22 +494,31 @@ def export_adapter(
     adapter: Annotated[str, typer.Argument(help="An adapter's id, see: pericia models.")],
     target: Annotated[str, typer.Option("--to", help="merged, gguf or ollama.")],
     folder: Annotated[Path, typer.Option("--folder", help="Where it goes.")],
+    precision: Annotated[
+        str, typer.Option(help="merged: fp32, bf16, fp16; gguf and ollama: f16, q8_0, f32, bf16.")
+    ] = "",
     config_file: ConfigFile = CONFIG,
     as_json: AsJson = False,
 ) -> None:
     """Write an adapter as a model of its own, and prove on held-out questions that it answers the same.
 
-    Example: pericia export fine_tuned-3f2a --to merged --folder out
+    Example: pericia export fine-tuned-3f2a --to gguf --precision q8_0 --folder out
     """
     from pericia import export as exporting
-    from pericia import registry
+    from pericia import registry, tune
     from pericia.evaluate.collect import held_out_chats
 
     config, workspace = _open(config_file)
-    prompts = held_out_chats(config, workspace)
+    ask_of = held_out_chats if config.questions else tune.held_out_prompts
+    prompts = ask_of(config, workspace)
     known = registry.find_adapter(workspace.adapters, adapter)
     written = exporting.export(
-        known, target, folder, prompts, on_step=lambda step: notes.print(f"[dim]{escape(step)}[/]")
+        known,
+        target,
+        folder,
+        prompts,
+        precision=precision,
+        on_step=lambda step: notes.print(f"[dim]{escape(step)}[/]"),
     )
     verdict = "[red]failed the parity gate[/]" if written.failed else "passed the parity gate"
     show(as_json, asdict(written), [f"{escape(written.path)} {verdict}"])

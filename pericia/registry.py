@@ -34,6 +34,7 @@ _COMPARED = (
     "num_trainable",
     "best_step",
     "epochs",
+    "learning_rate",  # as it was taken: a setting of "auto" follows the base
 )
 
 

@@ -365,10 +365,11 @@ def adapter_lines(adapters: Sequence[Adapter]) -> Iterator[str]:
 
 
 def trained_lines(adapters: Sequence[Adapter]) -> Iterator[str]:
-    """Yield each adapter with where it lies, how fast it was trained, and the memory as foreseen and as measured."""
+    """Yield each adapter with where it lies, what it learnt and how fast, and its memory as foreseen and as measured."""
     for one in adapters:
         yield f"[bold]{one.id}[/]  {one.kind} of {escape(one.base)}"
         yield f"  {escape(one.path)}"
+        yield from _learning_lines(one.manifest)
         speed, best = one.manifest.get("tokens_per_s"), one.manifest.get("best_step")
         foreseen = one.manifest.get("foreseen_memory_bytes")
         peak = one.manifest.get("peak_memory_bytes")
@@ -377,6 +378,19 @@ def trained_lines(adapters: Sequence[Adapter]) -> Iterator[str]:
                 f"  [dim]{speed} tokens/s, best at step {best}; memory foreseen {foreseen / 1e9:.2f} GB, "
                 f"measured {peak / 1e9:.2f} GB[/]"
             )
+
+
+def _learning_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the validation loss before the first step and at the best one, and a warning where it only rose."""
+    losses = {entry["step"]: entry["loss"] for entry in manifest.get("validation_losses", ())}
+    before, after = losses.get(0), losses.get(manifest.get("best_step"))
+    if before is None or after is None:
+        return
+    rate = manifest.get("learning_rate")
+    at = f", learning rate {rate:.2g}" if rate else ""
+    yield f"  [dim]validation loss {before:.3f} before, {after:.3f} after{at}[/]"
+    if after >= before:
+        yield "  [yellow]On the rows held out it is no better than before: give more, or other, examples.[/]"
 
 
 def comparison_lines(found: Comparison) -> Iterator[str]:

@@ -49,7 +49,7 @@ def train(
     on from. Without `instruction` the chats are trained as they are, not as the arms ask.
 
     Raises:
-        InputError: `find` is missing. PreflightError: training would fail silently. JobError: it failed; the same
+        InputError: `find` is missing, or `parent` belongs to another base. PreflightError: training would fail silently. JobError: it failed; the same
             call resumes. ConflictError: the same adapter is being trained by another process.
     """
     if instruction is None:
@@ -62,6 +62,7 @@ def train(
         raise InputError("An adapter that reads passages needs a search.", hint="Run: pericia add")
     trainer = trainer or load_trainer()
     preparation = trainer.prepare(book, base, settings)
+    _check_parent(parent, base, preparation)
     job = identify(book, preparation, settings, parent)
     id_ = registry.adapter_id(kind, job)
     if registry.has_adapter(folder, id_):
@@ -83,6 +84,15 @@ def train(
         recorded = start(on_event=on_event)
         manifest = {**describe(base, book, preparation, settings), **job, **recorded}
         return registry.record(folder, id_, kind, manifest)
+
+
+def _check_parent(parent: Adapter | None, base: str, preparation: Preparation) -> None:
+    known = parent.manifest.get("base_sha256") if parent else None
+    if parent and known not in (None, preparation.base_sha256):
+        raise InputError(
+            f"The adapter '{parent.id}' was trained on '{parent.base}', whose files are not those of '{base}'.",
+            hint="Go on from an adapter of this base, or take its base: key 'model'.",
+        )
 
 
 def identify(

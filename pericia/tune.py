@@ -1,11 +1,12 @@
-"""A training by itself, outside the comparison of arms: AutoTrain's file here, or our data at a remote service."""
+"""A training by itself, outside the comparison of arms: AutoTrain's file, from a parent on, or at a remote service."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from pericia import answer, models
 from pericia.autotrain import Translation
-from pericia.config import Config
+from pericia.config import Config, TrainConfig
 from pericia.dataset import (
     check_objective,
     closed_book,
@@ -16,12 +17,34 @@ from pericia.dataset import (
 )
 from pericia.errors import ConfigError
 from pericia.export import export
+from pericia.library import open_library
 from pericia.recast import Columns
 from pericia.train import train
 from pericia.trainers import load_remote
-from pericia.types import Adapter, Dataset, Export, Finding, RemoteModel, TrainEvent
+from pericia.types import (
+    Adapter,
+    Context,
+    Dataset,
+    Export,
+    Finding,
+    Message,
+    RemoteModel,
+    TrainEvent,
+)
 from pericia.workspace import Workspace, lock, sha256_of
 
+_SENT = {  # keys of `train` that a service hears of, or that are done here
+    "trainer",
+    "base_url",
+    "objective",
+    "epochs",
+    "batch_size",
+    "learning_rate_multiplier",
+    "dpo_beta",
+    "seed",
+    "validation_share",
+}
+_BEGINNING = 200  # letters
 GATE_PROMPTS = 50  # of the validation split, for the parity of a merged copy
 
 
@@ -84,10 +107,77 @@ def train_autotrain(
     )
     merged = None
     if translation.merge:
-        prompts = [example.messages[:-1] for example in dataset.validation[:GATE_PROMPTS]]
         folder = workspace.state / "exports" / f"{adapter.id}-merged"
-        merged = export(adapter, "merged", folder, prompts)
+        merged = export(adapter, "merged", folder, gate_prompts(dataset))
     return Tuned(adapter, findings, merged)
+
+
+def train_on(
+    parent: Adapter,
+    config: Config,
+    workspace: Workspace,
+    on_event: Callable[[TrainEvent], None] | None = None,
+) -> Adapter:
+    """Return the adapter that goes on from `parent` with the examples and settings of a config, of the same kind.
+
+    Raises:
+        ConfigError: no examples. Else as `read_dataset`, `open_library` and `train.train`.
+    """
+    if config.examples is None:
+        hint = "Name a file of solved examples."
+        raise ConfigError("No examples are configured (key 'examples').", hint=hint)
+    dataset, _ = read_dataset(config, workspace)
+    reads = parent.kind == "rag_fine_tuned"
+    return train(
+        dataset,
+        base=config.model,
+        kind=parent.kind,
+        settings=config.train,
+        instruction=config.instruction,
+        folder=workspace.adapters,
+        find=_search(config, workspace) if reads else None,
+        on_event=on_event,
+        parent=parent,
+    )
+
+
+def _search(config: Config, workspace: Workspace) -> Callable[[str], Context]:
+    library, model = open_library(workspace, config), models.load(config.model)
+    most = config.evaluate.max_new_tokens
+
+    def find(question: str) -> Context:
+        room = answer.room_for_passages(question, model, config.instruction, most)
+        return answer.find(question, library, answer.text_counter(model), room_tokens=room)
+
+    return find
+
+
+def gate_prompts(dataset: Dataset) -> list[tuple[Message, ...]]:
+    """Return validation examples up to the answer, which an export is compared on; plain texts ask by their beginning.
+
+    Example:
+        >>> from pericia.types import Example
+        >>> text = Example((Message("assistant", "The kiln runs at 900 degrees."),), "e1", 1)
+        >>> gate_prompts(Dataset((), (text,), ""))[0][0].role
+        'user'
+    """
+    return [
+        (Message("user", e.answer[:_BEGINNING]),) if e.is_text else e.messages[:-1]
+        for e in dataset.validation[:GATE_PROMPTS]
+    ]
+
+
+def held_out_prompts(config: Config, workspace: Workspace) -> list[tuple[Message, ...]]:
+    """Return the prompts of `gate_prompts` for the examples of a config, as the arm `prompt` asks.
+
+    Raises:
+        ConfigError: no examples. Else as `read_dataset`.
+    """
+    if config.examples is None:
+        hint = "Name a file of held-out questions, or of solved examples (key 'examples')."
+        raise ConfigError("No questions are configured (key 'questions').", hint=hint)
+    dataset, _ = read_dataset(config, workspace)
+    return gate_prompts(closed_book(dataset, config.instruction))
 
 
 def train_remote(
@@ -121,6 +211,16 @@ def train_remote(
     with lock(folder, "remote training"):
         trainer = load_remote(settings.trainer, settings.base_url)
         return trainer.train(book, base, settings, folder, suffix=config.name, on_event=on_event)
+
+
+def left_to_the_service(settings: TrainConfig) -> tuple[str, ...]:
+    """Return the keys of `train` that were set and are no setting of a remote training: the service chooses them itself.
+
+    Example:
+        >>> left_to_the_service(TrainConfig(trainer="openai", epochs=3, learning_rate=1e-4, rank=8))
+        ('train.learning_rate', 'train.rank')
+    """
+    return tuple(f"train.{name}" for name in sorted(settings.model_fields_set - _SENT))
 
 
 def _is_here(url: str | None) -> bool:

@@ -88,12 +88,13 @@ def test_the_lineage_of_continuous_tuning(tmp_path: Path) -> None:
 def test_what_differs_between_two_adapters(tmp_path: Path) -> None:
     losses = [{"step": 5, "loss": 0.5}, {"step": 10, "loss": 0.7}]
     listed(tmp_path, "a", settings={"rank": 8, "seed": 1}, sources=["x.md", "y.md"], best_step=5,
-           validation_losses=losses, dataset_sha256="d")  # fmt: skip
+           validation_losses=losses, dataset_sha256="d", learning_rate=2e-4)  # fmt: skip
     listed(tmp_path, "b", settings={"rank": 16, "seed": 1}, sources=["y.md", "z.md"], best_step=10,
-           validation_losses=losses, dataset_sha256="d")  # fmt: skip
+           validation_losses=losses, dataset_sha256="d", learning_rate=2.4e-3)  # fmt: skip
     one, other = (registry.find_adapter(tmp_path, id_) for id_ in "ab")
     found = registry.compare(one, other)
-    assert found.changed == {"settings.rank": (8, 16), "best_step": (5, 10)}
+    wanted = {"settings.rank": (8, 16), "best_step": (5, 10), "learning_rate": (2e-4, 2.4e-3)}
+    assert found.changed == wanted
     assert (found.only_one_sources, found.only_other_sources) == (("x.md",), ("z.md",))
     assert found.best_losses == (0.5, 0.7)
     assert found.same_validation

@@ -156,7 +156,7 @@ def _after_logs(dataset: Dataset, config: Config, base: str, workspace: Workspac
         )
 
     logs = replace(dataset, train=logged(dataset.train), validation=logged(dataset.validation))
-    changes = {"objective": "sft", "learning_rate": 0.002, "epochs": 6}
+    changes = {"objective": "sft", "epochs": 6}
     return train(
         logs,
         base=base,

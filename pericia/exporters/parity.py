@@ -22,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from pericia import bases
 from pericia.errors import InputError, JobError
+from pericia.examples import as_chat
 from pericia.machine import look_at_machine
 from pericia.types import Message, Parity
 
@@ -158,7 +159,7 @@ def _record(
     stops = bases.stop_ids(base)
     rows = []
     for index, messages in enumerate(prompts):
-        chat = [{"role": m.role, "content": m.content} for m in messages]
+        chat = as_chat(messages)
         prompt = _render(tokenizer, chat)
         answer = _answer(model, prompt, stops, max_new_tokens)
         np.save(work / f"{index}.npy", _forced_logits(model, prompt, answer))
@@ -208,7 +209,7 @@ def _answer(
     return answer
 
 
-def _render(tokenizer: Any, chat: Sequence[dict[str, str]]) -> list[int]:
+def _render(tokenizer: Any, chat: Sequence[dict[str, Any]]) -> list[int]:
     ids: list[int] = tokenizer.apply_chat_template(
         chat, add_generation_prompt=True, tokenize=True, return_dict=False
     )

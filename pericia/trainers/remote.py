@@ -174,11 +174,13 @@ def _line(example: Example) -> str:
 
 
 def _method(settings: TrainConfig) -> Any:
-    """Return the method with its hyperparameters. The rate is the service's: it knows its model, and ours is for LoRA."""
+    """Return the method with its hyperparameters. The rate is the service's, which knows its model, or a multiple of it."""
     hyperparameters: dict[str, Any] = {
         "n_epochs": settings.epochs,
         "batch_size": settings.batch_size,
     }
+    if settings.learning_rate_multiplier != 1.0:
+        hyperparameters["learning_rate_multiplier"] = settings.learning_rate_multiplier
     if settings.objective == "dpo":
         hyperparameters["beta"] = settings.dpo_beta
         return {"type": "dpo", "dpo": {"hyperparameters": hyperparameters}}

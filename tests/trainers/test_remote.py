@@ -16,7 +16,7 @@ from tests.fakes import FakeTrainer
 from tests.server.conftest import Start, start
 
 __all__ = ["start"]  # the fixture
-SETTINGS = TrainConfig(epochs=2, batch_size=5, seed=7)
+SETTINGS = TrainConfig(epochs=2, batch_size=5, seed=7, learning_rate_multiplier=0.5)
 
 
 def examples(count: int) -> list[Example]:
@@ -58,7 +58,8 @@ def test_a_job_is_uploaded_followed_and_its_results_fetched(
     [results] = made.files
     assert Path(results).read_text(encoding="utf-8").startswith("step,train_loss")
     job = server.openai().fine_tuning.jobs.retrieve(made.job)
-    assert (job.seed, job.hyperparameters.n_epochs) == (7, 2)
+    numbers = job.hyperparameters
+    assert (job.seed, numbers.n_epochs, numbers.learning_rate_multiplier) == (7, 2, 0.5)
     assert job.validation_file is not None
 
     again = trainer.train(dataset(), "fake-base", SETTINGS, tmp_path, suffix="parts")
