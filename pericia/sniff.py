@@ -19,6 +19,7 @@ BINARY = {
     ".ods": said("OpenDocument spreadsheet"),
     ".parquet": said("Parquet file"),
     ".epub": "EPUB",
+    ".msg": said("mail of Outlook"),
 }
 _MARKS = (
     ("word/document.xml", ".docx"),
@@ -55,12 +56,12 @@ def sniff(path: Path, limits: Limits) -> str:
         )
     with path.open("rb") as file:
         head = file.read(1024)
-    if b"%PDF-" in head:
-        return ".pdf"
     if head.startswith(b"PK\x03\x04"):
         return _sniff_zip(path, suffix, limits)
     if head.startswith(b"\xd0\xcf\x11\xe0"):
         return _sniff_ole(path, suffix)
+    if b"%PDF-" in head:  # behind the first bytes too, where a mail system put its own before it
+        return ".pdf"
     if head.startswith(b"PAR1"):
         return ".parquet"
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()

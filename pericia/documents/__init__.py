@@ -50,11 +50,11 @@ READERS: dict[str, str] = {
     ".xml": "pericia.documents.structured:read_xml",
     ".eml": "pericia.documents.mail:read",
     ".mbox": "pericia.documents.mail:read_mbox",
+    ".msg": "pericia.documents.mail:read_msg",
 }
 
 # Formats that people have and that are not read here, with the mend.
 UNREADABLE = {
-    ".msg": "Save the mail as .eml.",
     ".doc": "Save it as .docx.",
     ".ppt": "Save it as .pptx.",
     ".rtf": "Save it as .docx.",

@@ -2,10 +2,12 @@
 
 import email
 import email.policy
+import email.utils
 import mailbox
-from email.message import MIMEPart
+from email.message import EmailMessage, MIMEPart
 from pathlib import Path
 
+from oxmsg import Message as OutlookMail
 from selectolax.lexbor import LexborHTMLParser
 
 from pericia.draft import Draft, Limits, decode
@@ -40,6 +42,43 @@ def read_mbox(path: Path, source: str, *, password: str = "", limits: Limits) ->
     finally:
         box.close()
     return draft.document()
+
+
+def read_msg(path: Path, source: str, *, password: str = "", limits: Limits) -> Document:
+    """See Reader. A mail as Outlook keeps it is read as the same mail in .eml would be."""
+    draft = Draft(path, source, limits)
+    mail = OutlookMail.load(path.read_bytes())
+    if not (mail.body or mail.html_body):  # what it says is in Outlook's own compressed RTF
+        raise InputError(
+            said("'%(name)s' holds no text.", name=path.name),
+            hint=said("Save the mail again as .eml."),
+        )
+    _add_mail(draft, _from_outlook(mail), "", limits.nesting)
+    return draft.document()
+
+
+def _from_outlook(mail: OutlookMail) -> EmailMessage:
+    """Return the mail with its headers as they were sent; a draft or a copy of one's own has them as Outlook shows them."""
+    sent = {name.lower(): value for name, value in mail.message_headers.items()}
+    shown = {
+        "from": mail.sender,
+        "to": ", ".join(one.email_address or one.name for one in mail.recipients),
+        "date": email.utils.format_datetime(mail.sent_date) if mail.sent_date else "",
+    }
+    message = EmailMessage()
+    message["Subject"] = " ".join(mail.subject.split())
+    for name in _HEADERS:
+        value = sent.get(name.lower()) or shown.get(name.lower()) or ""
+        if value.strip():
+            message[name] = " ".join(value.split())
+    if mail.body:
+        message.set_content(mail.body)
+    else:
+        message.set_content(mail.html_body or "", subtype="html")
+    for attached in mail.attachments:
+        called = attached.file_name or attached.mime_type or "?"
+        message.add_attachment(b"", maintype="application", subtype="octet-stream", filename=called)
+    return message
 
 
 def _add_mail(

@@ -1,4 +1,4 @@
-"""Mails as Python's own library writes them."""
+"""Mails as Python's own library writes them, and as Outlook does."""
 
 import mailbox
 from email.message import EmailMessage
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pericia.documents import read_here
+from pericia.documents import ReadingRoom, read_here
 from pericia.draft import Limits
 from pericia.errors import InputError
 from pericia.types import Document
@@ -62,3 +62,33 @@ def test_a_text_without_headers_is_no_mail(tmp_path: Path) -> None:
     (tmp_path / "a.eml").write_text("\n\njust text\n", encoding="utf-8")
     with pytest.raises(InputError, match="no mail"):
         read(tmp_path / "a.eml")
+
+
+MESSY = Path(__file__).parents[3] / "shared" / "data" / "documents"
+
+
+@pytest.mark.skipif(not MESSY.is_dir(), reason="the shared documents are not here")
+def test_a_mail_of_outlook_is_read_like_any_other() -> None:
+    document = read(MESSY / "haystack" / "msg" / "sample.msg")
+    texts = [document.text[b.start : b.end] for b in document.blocks]
+    assert document.title == texts[0] == "This is a Subject"
+    assert texts[1].splitlines()[0].startswith("From: Sebastian Lee <outlook_")
+    assert "<sebastian.lee+cc@deepset.ai>" in texts[1].splitlines()[2]
+    assert texts[1].splitlines()[3].startswith("Date: Mon, 17 Feb 2025 10:19:0")
+    assert texts[2] == "Dear tester,"
+    assert document.skipped == ("attachment 'sample_pdf_1.pdf': save it as a file to have it read",)
+    encoded = read(MESSY / "markitdown" / "test_files" / "test_outlook_msg.msg")
+    assert 'From: "M. C. Kurtuluş" <muratcan.kurtulus@gmail.com>' in encoded.text
+
+
+@pytest.mark.skipif(not MESSY.is_dir(), reason="the shared documents are not here")
+def test_a_broken_mail_of_outlook_is_said_to_be_broken(tmp_path: Path) -> None:
+    whole = (MESSY / "haystack" / "msg" / "sample.msg").read_bytes()
+    with ReadingRoom() as room:
+        for size in (700, 9000, len(whole) // 2):
+            (tmp_path / "cut.msg").write_bytes(whole[:size])
+            with pytest.raises(InputError, match=r"'cut\.msg' is damaged"):
+                room.read(tmp_path / "cut.msg", "cut.msg")
+    (tmp_path / "text.msg").write_text("From: nobody", encoding="utf-8")
+    with pytest.raises(InputError, match="is not a mail of Outlook"):
+        read(tmp_path / "text.msg")
