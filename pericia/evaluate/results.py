@@ -12,6 +12,7 @@ from pericia.evaluate.scores import RIGHT_FROM, SCORES
 from pericia.evaluate.stats import (
     Interval,
     clustered_interval,
+    difference_interval,
     holm,
     mean_interval,
     sign_flip_p,
@@ -177,7 +178,7 @@ def compare_arms(
     num_families = len(set(families))
     duels = list(combinations(arms, 2))
     differences = [[value[a, q.id] - value[b, q.id] for q in questions] for a, b in duels]
-    intervals = [clustered_interval(values, families) for values in differences]
+    intervals = [difference_interval(values, families) for values in differences]
     adjusted = holm([sign_flip_p(values, families, seed) for values in differences])
     return tuple(
         Pair(

@@ -89,7 +89,12 @@ def weigh_tuning(evidence: Evidence, probed: Sequence[Probed]) -> tuple[Weighed,
             "Use case",
             "What should get better?",
             "yes" if goal else "no",
-            f"{gain}; the goal: {goal}" if goal else f"{gain}; no goal is stated (key use.goal).",
+            _sentence(
+                [
+                    gain,
+                    f"the goal: {goal.rstrip('.')}" if goal else "no goal is stated (key use.goal)",
+                ]
+            ),
         ),
         Weighed(
             "Alternatives",
@@ -118,7 +123,7 @@ def _gain(evidence: Evidence, wanted: Sequence[tuple[str, str]]) -> tuple[State,
     ]
     if not pairs:
         return "not measured", "The arms that would show it have not run."
-    found = "; ".join(map(_difference, pairs)) + "."
+    found = _sentence([*map(_difference, pairs)])
     if any(p.verdict == "better" and p.difference >= evidence.smallest_gain for p in pairs):
         return "holds", found
     none = all(p.verdict == "worse" or p.high < evidence.smallest_gain for p in pairs)
@@ -128,7 +133,7 @@ def _gain(evidence: Evidence, wanted: Sequence[tuple[str, str]]) -> tuple[State,
 def _data(evidence: Evidence, curve: Sequence[CurvePoint]) -> tuple[State, str]:
     use, count, wrong = evidence.use, evidence.num_examples, evidence.num_contradictions
     parts = [
-        f"{count} examples, {wrong} of them contradict another one" if count else "no examples",
+        _examples(evidence),
         f"the facts change {use.data_change}" if use.data_change != "never" else "no fact changes",
     ]
     for arm in dict.fromkeys(point.arm for point in curve):
@@ -193,7 +198,7 @@ def _costs(evidence: Evidence) -> tuple[State, str]:
         return "not measured", reasons[0] if reasons else "No tuned arm has run."
     count, wrong = evidence.num_examples, evidence.num_contradictions
     result = evidence.arms[tuned]
-    parts = [f"{count} examples, {wrong} of them contradict another one"]
+    parts = [_examples(evidence)]
     if result.train_s:
         parts.append(f"training took {_time(result.train_s)}")
     if result.cost_one_off:
@@ -258,6 +263,13 @@ def _difference(pair: Pair) -> str:
 
 def _points(evidence: Evidence, arm: str) -> str:
     return f"{100 * mean_of(evidence, arm):.1f}"
+
+
+def _examples(evidence: Evidence) -> str:
+    if not evidence.num_examples:
+        return "no examples"
+    wrong = evidence.num_contradictions
+    return f"{evidence.num_examples} examples, {wrong or 'none'} of them contradicting another one"
 
 
 def _time(seconds: float) -> str:

@@ -6,7 +6,7 @@ Nothing here decides. All is computed from the rows of some questions, as everyt
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pericia.evaluate.stats import Interval, clustered_interval, mean_interval
+from pericia.evaluate.stats import Interval, difference_interval, mean_interval
 from pericia.types import CurvePoint, OldAnswers, Question, Reading, Row, Score
 
 BASE = {"fine_tuned": "prompt", "rag_fine_tuned": "rag"}  # the arm that learnt nothing
@@ -32,7 +32,7 @@ def readings(
                     len(asked),
                     _mean(own, asked),
                     _mean(right, asked),
-                    _score(clustered_interval(lost, families)),
+                    _score(difference_interval(lost, families)),
                 )
             )
     return tuple(found)

@@ -48,10 +48,19 @@ def mean_interval(values: Sequence[float], families: Sequence[str], seed: int) -
     """Return the mean of scores in 0..1 with an interval that stays within 0..1.
 
     Wilson for shares and BCa bootstrap for other means where each question is its own family; otherwise by family.
+    Where all are right, or all wrong, the families are so many equal observations: the next one may differ.
+
+    Example:
+        >>> sure = mean_interval([1.0] * 20, [str(n // 2) for n in range(20)], seed=7)  # ten families
+        >>> round(sure.low, 3), sure.high
+        (0.722, 1.0)
     """
     numbers = np.asarray(values, dtype=float)
     clustered = clustered_interval(values, families)
-    if len(set(families)) < len(families) or len(values) < 2:
+    num_families = len(set(families))
+    if np.all(numbers == 0.0) or np.all(numbers == 1.0):
+        low, high = wilson(num_families * int(numbers[0]), num_families)
+    elif num_families < len(families) or len(values) < 2:
         low, high = clustered.low, clustered.high
     elif np.isin(numbers, (0.0, 1.0)).all():
         low, high = wilson(int(numbers.sum()), len(numbers))
@@ -115,6 +124,24 @@ def clustered_interval(values: Sequence[float], families: Sequence[str]) -> Inte
     error = sqrt((num_families - 1) / num_families * float(np.sum((without - without.mean()) ** 2)))
     half = float(scipy.special.stdtrit(_degrees_of_freedom(sizes), 0.5 + CONFIDENCE / 2)) * error
     return Interval(mean, mean - half, mean + half, error)
+
+
+def difference_interval(values: Sequence[float], families: Sequence[str]) -> Interval:
+    """Return the interval of a paired difference, also where no two families differ in it.
+
+    There the jackknife knows no error and would be sure. A family unlike these may still come: of n families none
+    was, so their share is up to Wilson's upper end for 0 of n, and the difference may be off by as much.
+
+    Example:
+        >>> same = difference_interval([0.0] * 60, [str(n // 2) for n in range(60)])  # thirty families
+        >>> round(same.low, 3), same.mean, round(same.high, 3)
+        (-0.114, 0.0, 0.114)
+    """
+    interval = clustered_interval(values, families)
+    if interval.error > 1e-9:
+        return interval
+    _, off = wilson(0, len(set(families)))
+    return Interval(interval.mean, interval.mean - off, interval.mean + off)
 
 
 def family_sums(values: Sequence[float], families: Sequence[str]) -> tuple[Floats, Floats]:

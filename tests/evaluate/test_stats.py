@@ -11,6 +11,7 @@ from pericia.evaluate.stats import (
     clustered_interval,
     detectable_difference,
     detectable_in_words,
+    difference_interval,
     fewest_families,
     holm,
     mean_interval,
@@ -109,6 +110,16 @@ def test_few_families_give_no_verdict() -> None:
     assert verdict(shown, 0.06, 100) == "not distinguishable"
     assert verdict(Interval(-0.5, -0.6, -0.4), 0.001, 100) == "worse"
     assert verdict(Interval(0.1, -0.1, 0.3), 0.001, 100) == "not distinguishable"
+
+
+@pytest.mark.parametrize("rate", [0.99, 0.97, 0.9])
+def test_arms_that_agree_on_every_question_are_not_surely_alike(rate: float) -> None:
+    """A family agrees at this rate; 20 that do are no proof that all do."""
+    alike = difference_interval([0.0] * 60, [str(n // 3) for n in range(60)])
+    assert rate**20 > 0.05  # to see none of those that differ is no rare event
+    assert alike.high > 1 - rate
+    assert verdict(alike, 1.0, 20) == "not distinguishable"
+    assert difference_interval([1.0] * 60, [str(n // 3) for n in range(60)]).low > 0.8
 
 
 @given(
