@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +13,12 @@ from typing import Any, cast
 import httpx
 import openai
 import pytest
+from torch import nn
 
 from pericia.config import Config, TrainConfig
 from pericia.evaluate.report import report_json
 from pericia.evaluate.run import RunResult, run
+from pericia.plan import plan
 from pericia.server.house import House
 from pericia.server.ui.door import SESSION, session_of
 from pericia.server.workbench import changed_since
@@ -123,6 +126,25 @@ def test_settings_read_back_as_they_stand_in_their_fields() -> None:
     for settings in (TrainConfig(), TrainConfig(epochs=3, method="qlora", rank=4)):
         shown = {knob["name"]: knob["value"] for knob in knobs(settings)}
         assert read_settings(TrainConfig(), shown) == (settings, {})
+
+
+def test_a_layer_that_is_made_while_a_plan_is_computed_has_weights() -> None:
+    """The server loads adapters while the Train screen asks for three plans."""
+    ended = threading.Event()
+    layers: list[nn.Linear] = []
+
+    def load() -> None:
+        while not ended.is_set():
+            layers.append(nn.Linear(2, 2))
+
+    loading = threading.Thread(target=load)
+    loading.start()
+    for method in ("lora", "qlora", "lora"):
+        plan("pericia-nano", method=method, context_tokens=64, rank=4)
+    ended.set()
+    loading.join()
+    assert layers
+    assert not any(layer.weight.is_meta for layer in layers)
 
 
 def project(folder: Path, **settings: Any) -> House:

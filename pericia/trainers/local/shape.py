@@ -62,7 +62,10 @@ def trainable_model(
     )
     with warnings.catch_warnings():  # peft uses an old name of transformers
         warnings.filterwarnings("ignore", ".*gradient_checkpointing. is dep", FutureWarning)
-        return get_peft_model(model, lora, low_cpu_mem_usage=True)
+        # Not `low_cpu_mem_usage`: it patches torch for every thread, and an adapter that the server loads meanwhile,
+        # or any later one where two such patches overlap, would have no weights.
+        with torch.device("meta"):
+            return get_peft_model(model, lora)
 
 
 def _meta_model(config: Mapping[str, Any], dtype: torch.dtype) -> Any:
