@@ -92,6 +92,7 @@ class FakeTrainer:
     def __init__(self, step_s: float = 0.0, valid_losses: Sequence[float] = ()) -> None:
         self.step_s = step_s
         self.valid_losses = tuple(valid_losses)
+        self.base_sha256 = "base"
         self.parents: list[Path | None] = []
         self.settings: list[TrainConfig] = []
 
@@ -124,7 +125,7 @@ class FakeTrainer:
             num_parameters=1,
             num_tokens_known=len(ids),
             num_embeddings=len(ids),
-            base_sha256="base",
+            base_sha256=self.base_sha256,
             template_sha256="template",
             stop_sha256="stop",
         )

@@ -6,6 +6,7 @@ It holds the job by a lease that a thread renews, so a worker that is killed is 
 goes on from its last checkpoint. It looks at the job's status at every step and stops when a pause or an end is wished.
 """
 
+import json
 import os
 import shutil
 import sys
@@ -16,9 +17,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from pericia.config import TrainConfig
-from pericia.errors import PericiaError
+from pericia.errors import InputError, PericiaError
 from pericia.examples import read_examples
-from pericia.jobs import DATABASE_VARIABLE, LEASE_S, Job, Ledger, Status, StoredFile, new_id
+from pericia.jobs import (
+    DATABASE_VARIABLE,
+    LEASE_S,
+    Job,
+    Ledger,
+    Level,
+    Status,
+    StoredFile,
+    new_id,
+)
 from pericia.preflight import check_preparation
 from pericia.server.names import model_name
 from pericia.server.progress import Progress, StopTrainingError, copy_adapter
@@ -33,6 +43,10 @@ CSV_HEADER = (
     "train_mean_token_accuracy,full_valid_loss,full_valid_mean_token_accuracy"
 )
 _STAND_INS = 4  # rows
+
+
+class ChangedError(InputError):
+    """A job that has begun would go on with something else than it began with; its checkpoints are kept."""
 
 
 def train_next(
@@ -54,6 +68,9 @@ def train_next(
     with _held(ledger, job, owner, on_lost) as status:
         try:
             _train(ledger, job, owner, trainer, status)
+        except ChangedError as error:
+            told: list[tuple[Level, str]] = [("error", f"{error.message} {error.hint}")]
+            ledger.try_move(job.id, ["running", "pausing"], "paused", told, lease_owner="")
         except StopTrainingError:
             if ledger.try_move(job.id, ["pausing"], "paused", lease_owner=""):
                 ledger.tell(job.id, "Fine-tuning job paused")
@@ -97,6 +114,7 @@ def _train(
     settings = TrainConfig.model_validate(job.resolved["settings"])
     dataset = _dataset(folder)
     preparation = trainer.prepare(dataset, job.base, settings)
+    _check_unchanged(folder, preparation, dataset)
     check_preparation(
         preparation,
         truncated_share=settings.truncated_share,
@@ -130,6 +148,21 @@ def _train(
         **recorded,
     }
     _finish(ledger, job, owner, preparation, manifest)
+
+
+def _check_unchanged(folder: Path, preparation: Preparation, dataset: Dataset) -> None:
+    """Raise ChangedError where a job that goes on would not be the one that it was: it would start over in silence."""
+    path = folder / "began-with.json"
+    now = {
+        "base model": preparation.base_sha256,
+        "chat template": preparation.template_sha256,
+        "training files": dataset.sha256,
+    }
+    began = json.loads(path.read_text(encoding="utf-8")) if path.exists() else now
+    if changed := [name for name, sha256 in now.items() if began.get(name) != sha256]:
+        text = f"The job cannot go on: changed since it began: {', '.join(changed)}."
+        raise ChangedError(text, hint="Bring it back and resume, or start a new job.")
+    write_json(path, now)
 
 
 def _dataset(folder: Path) -> Dataset:

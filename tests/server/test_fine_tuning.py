@@ -241,6 +241,24 @@ def test_a_paused_job_ends_like_one_that_never_paused(start: Start) -> None:
     assert results[0] == results[1]
 
 
+def test_a_job_does_not_go_on_with_another_base(start: Start) -> None:
+    trainer = FakeTrainer(step_s=0.02)
+    client = start(trainer=trainer).openai(strict=False)
+    job = create(client, lines(10))
+    ended(client, job.id, "running")
+    client.fine_tuning.jobs.pause(job.id)
+    ended(client, job.id, "paused")
+    trainer.base_sha256 = "another"
+    assert client.fine_tuning.jobs.resume(job.id).status == "queued"
+    ended(client, job.id, "paused")
+    refused = client.fine_tuning.jobs.list_events(job.id, limit=1).data[0]
+    assert refused.level == "error"
+    assert "changed since it began: base model." in refused.message
+    trainer.base_sha256 = "base"
+    client.fine_tuning.jobs.resume(job.id)
+    assert ended(client, job.id).status == "succeeded"
+
+
 def test_two_servers_on_one_folder_run_each_job_once(start: Start) -> None:
     trainers = [FakeTrainer(), FakeTrainer()]
     first, second = (start(trainer=trainer).openai() for trainer in trainers)
