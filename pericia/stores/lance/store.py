@@ -33,11 +33,8 @@ with deferred_models():
 ANN_ROWS = 50_000  # below, the exact scan takes under 50 ms on two cores
 ANN_RECALL = 0.95
 KEEP_VERSIONS = timedelta(hours=1)  # a reader of an older version must not lose its files
-_SEARCHES = (
-    (1, 5, 100),
-    (1, 10, 300),
-    (1, 20, 1000),
-)  # nprobes, refine_factor, ef: tried in this order
+# nprobes, refine_factor and ef, tried in this order
+_SEARCHES = ((1, 5, 100), (1, 10, 300), (1, 20, 1000))
 MEASURED_ROWS = 10  # asked for when the settings of the graph are chosen
 _TRIES = 8
 _MARGIN = 20  # more rows than asked for, so that ties at the end are broken by id and not by chance
@@ -155,7 +152,12 @@ class LanceStore:
         except (RuntimeError, OSError) as error:
             reason = str(error).strip().split("\n")[0]
             versions = len(self._table.list_versions())
-            return f"the index was not compacted ({reason}); it holds {versions} versions"
+            files = (self._folder / f"{self._name}.lance").rglob("*")
+            megabytes = sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+            return (
+                f"the index was not compacted ({reason}); it holds {versions} versions "
+                f"in {megabytes:.1f} MB"
+            )
         return ""
 
     @classmethod
@@ -181,14 +183,9 @@ class LanceStore:
             return
         config = HnswSq(distance_type="cosine", num_partitions=max(1, rows // 1_000_000))
         self._table.create_index("vector", config=config, replace=True)
-        for nprobes, refine_factor, ef in _SEARCHES:
-            settings = {
-                "rows": rows,
-                "nprobes": nprobes,
-                "refine_factor": refine_factor,
-                "ef": ef,
-                "exact": False,
-            }
+        for nprobes, refine, ef in _SEARCHES:
+            settings = {"rows": rows, "nprobes": nprobes, "refine_factor": refine, "ef": ef}
+            settings["exact"] = False
             if self._recall(settings) >= ANN_RECALL:
                 break
         else:
