@@ -36,6 +36,8 @@ class Lengths:
     num_too_long: int
     num_tokens: int  # of the rows that fit, read once
     num_labels: int  # of these, tokens that count in the loss
+    num_steps: int  # without what is held out
+    learning_rate: float  # its height, after the warm-up
     cost_usd: float | None = None  # for all epochs, where a price was given
 
 
@@ -100,7 +102,7 @@ def check(
         found += [*leaks_between(kept, held_out), *leaks(held_out, questions)]
         if not held_out:
             found.append(Finding("error", "validation_empty", f"'{other}' holds no example."))
-    epochs = auto_epochs(max(1, len(kept))) if settings.epochs == "auto" else settings.epochs
+    epochs = _epochs(len(kept), settings)
     lengths = None
     if base and kept:
         lengths, faults_of_rows = _measure(kept, held_out, base, settings)
@@ -119,7 +121,7 @@ def check(
         num_without_system=sum(e.messages[0].role != "system" for e in examples),
         findings=tuple(found),
         epochs=epochs,
-        num_steps=-(-len(kept) // settings.batch_size) * epochs,
+        num_steps=lengths.num_steps if lengths else _num_steps(len(kept), settings),
         lengths=lengths,
     )
 
@@ -163,8 +165,12 @@ def _measure(
         return None, [_as_finding(error)]
     rows = [*whole.rows, *whole.validation_rows]
     sizes = sorted(map(_length, rows))
-    fitting = [row for row in whole.rows if _length(row) <= settings.max_tokens]
     long = [row for row in rows if _length(row) > settings.max_tokens]
+    fitting, held = (
+        tuple(row for row in part if _length(row) <= settings.max_tokens)
+        for part in (whole.rows, whole.validation_rows)
+    )
+    num_steps = _num_steps(len(fitting), settings)
     hint = f"Rows of more than {settings.max_tokens} tokens are left out whole: raise train.max_tokens, or split them."
     found = [
         Finding(
@@ -186,13 +192,25 @@ def _measure(
         num_too_long=len(long),
         num_tokens=sum(len(row.ids) + len(row.rejected_ids) for row in fitting),
         num_labels=sum(sum(row.mask) for row in fitting),
+        num_steps=num_steps,
+        learning_rate=whole.learning_rate,
+    )
+    ready = replace(
+        whole, rows=fitting, validation_rows=held, num_too_long=len(long), num_steps=num_steps
     )
     try:
-        ready = trainer.prepare(dataset, base, settings)
         check_preparation(ready, truncated_share=settings.truncated_share)
     except PericiaError as error:
         found.append(_as_finding(error))
     return lengths, found
+
+
+def _epochs(num_rows: int, settings: TrainConfig) -> int:
+    return auto_epochs(max(1, num_rows)) if settings.epochs == "auto" else settings.epochs
+
+
+def _num_steps(num_rows: int, settings: TrainConfig) -> int:
+    return -(-num_rows // settings.batch_size) * _epochs(num_rows, settings)
 
 
 def _length(row: LabelledRow) -> int:

@@ -283,7 +283,8 @@ def check_lines(report: "CheckReport") -> Iterator[str]:
         yield f"{lengths.num_tokens:,} tokens, {lengths.num_labels:,} of them learnt, read {report.epochs} times"
         if lengths.cost_usd is not None:
             yield f"cost {lengths.cost_usd:.4f} USD"
-    yield f"{report.epochs} epochs, {report.num_steps} steps"
+    rate = f", learning rate {lengths.learning_rate:.2g}" if lengths else ""
+    yield f"{report.epochs} epochs, {report.num_steps} steps{rate}"
     yield from finding_lines(report.findings)
 
 

@@ -358,8 +358,8 @@ class Preparation:
     num_all_linear: int | None = None  # the same, if every linear layer were adapted
     untrained_tokens: tuple[str, ...] = ()  # tokens of the rows whose embeddings were never trained
     longest_tokens: int = 0  # of all rows, also those left out
-    width: int = 0  # hidden size of the base; 0: unknown
     num_steps: int = 0  # optimiser steps of all epochs; 0: unknown
+    learning_rate: float = 0.0  # its height, after the warm-up; 0: unknown
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,8 @@ def test_lengths_are_those_of_the_training(tmp_path: Path, tiny_model: Path) -> 
     assert 0 < lengths.num_labels < lengths.num_tokens
     assert lengths.cost_usd == pytest.approx(lengths.num_tokens * 2 * 10 / 1e6)
     assert [(f.code, f.line) for f in report.findings] == [("too_long", 10)]
+    assert report.num_steps == lengths.num_steps == 2 * 2  # one of the rows is held out
+    assert lengths.learning_rate == pytest.approx(2e-4 * 3072 / 64)
 
     strict = check(path, base=str(tiny_model), settings=TrainConfig(max_tokens=64))
     assert [f.code for f in strict.findings] == ["too_long", "preflight_failed"]

@@ -64,7 +64,8 @@ def preflight(
         "about": describe(config.model, book, preparation, config.train),
     }
     suffix = str(params.get("suffix") or f"{config.name}-{kind}")[:64]
-    started = _start(workspace, config, book, num_epochs, arm, suffix)
+    rate = preparation.learning_rate
+    started = _start(workspace, config, book, num_epochs, rate, arm, suffix)
     tell("training", f"Started {started.id}")
     return {**found, "job": started.id}
 
@@ -135,6 +136,7 @@ def _start(
     config: Config,
     book: Dataset,
     num_epochs: int,
+    learning_rate: float,
     arm: Mapping[str, Any],
     suffix: str,
 ) -> Job:
@@ -171,7 +173,7 @@ def _start(
             lease_until=0.0,
         )
         ledger.tell(id_, f"Created fine-tuning job: {id_}")
-        rate = f"learning rate {config.train.learning_rate}"
+        rate = f"learning rate {learning_rate:.2g}"
         ledger.tell(id_, f"{len(book.train)} examples, {num_epochs} epochs, {rate}")
         return job
     finally:

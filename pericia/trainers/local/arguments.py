@@ -107,7 +107,7 @@ def arguments(
         "per_device_train_batch_size": micro,
         "per_device_eval_batch_size": micro,
         "gradient_accumulation_steps": settings.batch_size // micro // processes,
-        "learning_rate": learning_rate(settings, preparation.width),
+        "learning_rate": preparation.learning_rate,
         "lr_scheduler_type": _scheduler(settings),
         "warmup_steps": settings.warmup,  # below 1 it is a share
         "optim": _optimizer(settings),

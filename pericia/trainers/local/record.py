@@ -11,7 +11,7 @@ import torch
 
 from pericia.config import TrainConfig
 from pericia.machine import look_at_machine
-from pericia.trainers.local.arguments import learning_rate, num_epochs
+from pericia.trainers.local.arguments import num_epochs
 from pericia.types import Preparation
 
 try:
@@ -44,7 +44,7 @@ def recorded(
         "num_steps": state.global_step,
         "stopped_early": state.global_step < state.max_steps,
         "epochs": epochs,
-        "learning_rate": learning_rate(settings, preparation.width),
+        "learning_rate": preparation.learning_rate,
         "num_trainable": preparation.num_trainable,
         "num_tokens": num_tokens,
         "num_labels": sum(sum(row.mask) for row in preparation.rows),

@@ -186,7 +186,7 @@ class LocalTrainer:
         train_s = time.perf_counter() - started
         peak_bytes = peak_memory_bytes()
         state = trainer.state
-        rate = learning_rate(settings, preparation.width)
+        rate = preparation.learning_rate
         check_resumed(progress.first_step, step_of(resume_from))
         check_losses(state.log_history, preparation, rate)
         check_weights(model, before, state, rate)
@@ -218,7 +218,7 @@ def _layers(folder: Path, settings: TrainConfig) -> dict[str, Any]:
     num_parameters = model.num_parameters()
     found = {
         "num_layers": model.config.get_text_config().num_hidden_layers,
-        "width": model.config.get_text_config().hidden_size,
+        "learning_rate": learning_rate(settings, model.config.get_text_config().hidden_size),
         "num_parameters": num_parameters,
         "num_embeddings": model.get_input_embeddings().num_embeddings,
     }
