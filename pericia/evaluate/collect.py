@@ -1,22 +1,26 @@
 """What a run works on: held-out questions, examples that give none of them away, and the adapters trained on them."""
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pericia.config import Config
 from pericia.dataset import leaks, read_dataset, stop_at_errors
-from pericia.duplicates import leaking
+from pericia.duplicates import figures, leaking
 from pericia.errors import ConfigError, InputError
+from pericia.evaluate.matches import is_label
+from pericia.evaluate.normalise import normalise
 from pericia.evaluate.questions import read_questions
 from pericia.evaluate.scores import SCORES
+from pericia.evaluate.sourcing import is_same_source
 from pericia.evaluate.tools import Tools, open_tools
 from pericia.lookup import unknown_name
 from pericia.prompts import closed_book_prompt
 from pericia.said import said
 from pericia.train import Kind
-from pericia.types import Adapter, Dataset, Finding, Message, Question, TrainEvent
+from pericia.types import Adapter, Dataset, Example, Finding, Message, Question, TrainEvent
 from pericia.workspace import Workspace
 
 KINDS: tuple[Kind, ...] = ("fine_tuned", "rag_fine_tuned")
@@ -124,6 +128,33 @@ def given_away(dataset: Dataset | None, questions: Sequence[Question]) -> dict[s
             ),
         )
     return found
+
+
+def same_facts(dataset: Dataset | None, questions: Sequence[Question]) -> dict[str, str]:
+    """Return, by id, the questions whose fact an example may hold in other words, and that example.
+
+    It is about the same document, has the same answer, and asks with the same figures and codes. No words prove it,
+    so nothing stops: the results are given without these questions too.
+    """
+    examples = (*dataset.train, *dataset.validation) if dataset else ()
+    by_answer: defaultdict[str, list[Example]] = defaultdict(list)
+    for example in examples:
+        if example.source and not example.is_text and not is_label(example.answer):
+            by_answer[normalise(example.answer)].append(example)
+    return {
+        question.id: example.id
+        for question in questions
+        for example in _of_the_same_fact(question, by_answer)
+    }
+
+
+def _of_the_same_fact(
+    question: Question, by_answer: Mapping[str, Sequence[Example]]
+) -> Iterator[Example]:
+    for example in (e for a in question.answers for e in by_answer.get(normalise(a), ())):
+        is_there = any(is_same_source(example.source, source) for source in question.sources)
+        if is_there and figures(example.question) == figures(question.text):
+            yield example
 
 
 def train_adapters(

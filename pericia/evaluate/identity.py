@@ -35,12 +35,16 @@ MOST_FINDINGS_KEPT = 100
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is known before anything is asked: arms left out, questions given away, documents alike, earlier runs."""
+    """What is known before anything is asked: arms left out, questions given away, documents alike, earlier runs.
+
+    `same_facts` are questions that an example may answer in other words.
+    """
 
     left_out: Mapping[str, str]
     tainted: Mapping[str, str]
     twins: Mapping[str, str]
     looks: Sequence[str]
+    same_facts: Mapping[str, str]
 
 
 def identify(
@@ -101,6 +105,7 @@ def describe(
         "tracks": tracks_of(questions, dataset, found.twins),
         "twins": dict(found.twins),
         "tainted": dict(found.tainted),
+        "same_facts": dict(found.same_facts),
         "looks": before.get("looks", list(found.looks)),
         "labels": [],
         "probes": before.get("probes", {}),

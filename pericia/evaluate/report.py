@@ -89,6 +89,10 @@ def _report(record: RunRecord, answered: tuple[Row, ...], folder: Path) -> Repor
         name = f"{deciding}, with {len(tainted)} questions given away"
         whole = [q for q in questions if q in part or q.id in tainted]
         tracks.append(_track(name, *_advised(measure(record, config, rows, whole))))
+    doubtful = {q.id for q in part} & record.facts.get("same_facts", {}).keys()
+    if rest := [question for question in part if question.id not in doubtful] if doubtful else []:
+        name = f"{deciding}, without {len(doubtful)} that an example may answer"
+        tracks.append(_track(name, *_advised(measure(record, config, rows, rest))))
     facts = {
         "run": record.id,
         "detectable": _detectable(evidence, [q.family for q in part]),
@@ -105,6 +109,7 @@ def _report(record: RunRecord, answered: tuple[Row, ...], folder: Path) -> Repor
         "rules": weigh_rules(evidence, curve),
         "tuning": weigh_tuning(evidence, losses),
         "tainted": {},
+        "same_facts": {},
         "models": {},
         "peak_memory_bytes": 0,  # facts that earlier versions did not record
         **record.facts,

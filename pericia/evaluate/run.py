@@ -21,7 +21,13 @@ from pathlib import Path
 
 from pericia.config import Config
 from pericia.evaluate.arms import Bench, Request
-from pericia.evaluate.collect import Event, collect_examples, collect_questions, given_away
+from pericia.evaluate.collect import (
+    Event,
+    collect_examples,
+    collect_questions,
+    given_away,
+    same_facts,
+)
 from pericia.evaluate.families import (
     join_families,
     named_documents,
@@ -127,7 +133,7 @@ def run(
         ]
         before = read_record(folder).facts if (folder / "run.json").exists() else {}
         looks = earlier_looks(workspace.runs, folder, questions, identity)
-        found = Found(left_out, tainted, twins, looks)
+        found = Found(left_out, tainted, twins, looks, same_facts(dataset, questions))
         facts = describe(
             config, identity, questions, dataset, findings, (*lanes, *sides), found, before
         )

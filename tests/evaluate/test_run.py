@@ -341,3 +341,36 @@ def test_the_questions_are_not_among_the_documents(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"copy\.jsonl' is the file of held-out questions"):
         run(config, workspace, tools=leaky)
     assert not list(workspace.runs.glob("*/run.json"))
+
+
+def test_a_fact_that_an_example_may_hold_is_taken_out_beside_the_results(tmp_path: Path) -> None:
+    config, workspace = write_firm(tmp_path)
+    asked = {n: (f"What colour has hood {n}?", "blue") for n in range(10)}
+    asked |= {  # by pump; only the first asks for what a held-out question asks
+        1: ("What does the gauge of P1 show?", "107 bar"),
+        2: ("What does the gauge of P7 show?", "114 bar"),  # of another pump
+        3: ("What does the gauge of P3 show?", "5 bar"),  # another answer
+        5: ("What does the gauge of P4 show?", "128 bar"),  # in another document
+    }
+    lines = [
+        {
+            "messages": [
+                {"role": "user", "content": question},
+                {"role": "assistant", "content": answer},
+            ],
+            "source": f"pump{n}.md",
+        }
+        for n, (question, answer) in asked.items()
+    ]
+    write_lines(tmp_path / "examples.jsonl", lines)
+    result = run(config, workspace, tools=FakeTools().tools())
+    report = result.report
+    assert list(report.facts["same_facts"]) == ["q1"]  # type: ignore[call-overload]
+    assert [(track.name, track.num_questions) for track in report.tracks] == [
+        ("same documents", 10),
+        ("new documents", 4),
+        ("same documents, without 1 that an example may answer", 9),
+    ]
+    assert recompute(result.folder) == report
+    page = result.html.read_text(encoding="utf-8")
+    assert "The last line shows the results without them." in page
