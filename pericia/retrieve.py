@@ -56,9 +56,10 @@ def retrieve(
 ) -> list[Passage]:
     """Return up to `settings.top_k` passages, best first, ties by chunk id; the same text is returned once.
 
-    Of nearly equal texts the best placed one stands, or with `is_newer` the newest in its place. `groups` None means that access is not controlled; otherwise only passages for these groups are searched.
-    `documents` are the ids of the documents to search in, None for all. A `reranker` orders the first
-    `settings.rerank` of them anew, and gives them their score.
+    Of nearly equal texts the best placed one stands, or with `is_newer` the newest in its place. `groups` None means that
+    access is not controlled; otherwise only passages for these groups are searched. `documents` are the ids of the
+    documents to search in, None for all. A `reranker` orders the first `settings.rerank` of them anew, and gives them
+    their score.
     """
     found = search(
         question,
