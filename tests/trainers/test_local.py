@@ -312,6 +312,32 @@ def test_bad_bases_are_refused(
         trainer.prepare(book, str(folder), SETTINGS)
 
 
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        (
+            {"model_type": "own", "auto_map": {"AutoConfig": "configuration_own.OwnConfig"}},
+            "needs code that lies beside its weights",
+        ),
+        ({"model_type": "t5"}, "of type 't5', cannot be built as a causal language model"),
+        ({"model_type": "own"}, "cannot be read"),
+    ],
+)
+def test_models_that_cannot_be_trained_are_named(
+    changes: dict[str, Any],
+    fault: str,
+    trainer: Trainer,
+    book: Dataset,
+    tiny_model: Path,
+    tmp_path: Path,
+) -> None:
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | changes), encoding="utf-8")
+    with pytest.raises(ModelError, match=fault):
+        trainer.prepare(book, str(folder), SETTINGS)
+
+
 def test_an_adapter_of_another_template_is_not_served(
     trained: tuple[Path, Mapping[str, Any], list[TrainEvent]], tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -20,10 +20,18 @@ _EMBEDDINGS = ("model.embed_tokens.weight", "transformer.wte.weight", "gpt_neox.
 
 
 def load_config(folder: Path) -> Any:
-    """Return the config of the model in `folder`. Raises ModelError when it cannot be read."""
+    """Return the config of the model in `folder`.
+
+    Raises:
+        ModelError: it cannot be read, or the model needs code of its own.
+    """
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if "auto_map" in bases.read_json(folder, "config.json"):
+            text = f"The model in '{folder}' needs code that lies beside its weights, and no such code is run."
+            hint = "Take a model that transformers knows itself; or a newer transformers, if it knows this one by now."
+            raise ModelError(text, hint=hint) from error
         reason = str(error).strip().split("\n")[0]
         text = f"The model in '{folder}' cannot be read: {reason}"
         raise ModelError(text, hint=bases.mend(folder)) from error

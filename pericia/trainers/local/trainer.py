@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from pericia import bases
 from pericia.config import TrainConfig
-from pericia.errors import PreflightError
+from pericia.errors import ModelError, PreflightError
 from pericia.trainers.local.adapter import (
     attach,
     count_trained,
@@ -213,12 +213,22 @@ class LocalTrainer:
 
 def _layers(folder: Path, settings: TrainConfig) -> dict[str, Any]:
     """Return what would be trained of the model in `folder`, counted on shapes without weights: any size in a second."""
-    with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(load_config(folder), trust_remote_code=False)
+    config = load_config(folder)
+    try:
+        with torch.device("meta"):
+            model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except ValueError as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ModelError(
+            f"The model in '{folder}', of type '{config.model_type}', cannot be built as a causal language model: {reason}",
+            hint="Take a model that writes text, such as Phi, Llama, Qwen or SmolLM.",
+        ) from error
     num_parameters = model.num_parameters()
     found = {
         "num_layers": model.config.get_text_config().num_hidden_layers,
-        "learning_rate": learning_rate(settings, model.config.get_text_config().hidden_size),
+        "learning_rate": learning_rate(
+            settings, getattr(model.config.get_text_config(), "hidden_size", 0)
+        ),
         "num_parameters": num_parameters,
         "num_embeddings": model.get_input_embeddings().num_embeddings,
     }
