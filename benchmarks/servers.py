@@ -107,13 +107,15 @@ def _has_text(line: bytes) -> bool:
     return bool(choices and choices[0].get("delta", {}).get("content"))
 
 
-def pericia(folder: Path, work: Path, port: int, core: int) -> Server:
-    """Return a Pericia server in the folder `work` as `pericia serve` starts it, with its default settings."""
+def pericia(folder: Path, work: Path, port: int, core: int, together: int = 8) -> Server:
+    """Return a Pericia server in the folder `work`, as `pericia serve` starts it; 8 answers together are the default."""
     work.mkdir()
-    (work / "pericia.yaml").write_text(f"name: bench\nmodel: {folder}\n", encoding="utf-8")
+    (work / "pericia.yaml").write_text(
+        f"name: bench\nmodel: {folder}\nserve: {{together: {together}}}\n", encoding="utf-8"
+    )
     command = [sys.executable, "-m", "pericia", "serve", "--port", str(port)]
     command += ["--config", str(work / "pericia.yaml")]
-    return Server("pericia", command, port, str(folder), core)
+    return Server(f"pericia-{together}", command, port, str(folder), core)
 
 
 def free_port() -> int:

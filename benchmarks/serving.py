@@ -1,6 +1,7 @@
 """Tokens a second and time to the first token at 1, 8 and 32 clients, beside other servers; what HTTP costs.
 
-    python -m benchmarks.serving [--quick] [--clients 1 8 32] [--chats 32] [--tokens 64] [--rounds 3] [--core 0]
+    python -m benchmarks.serving [--quick] [--clients 1 8 32] [--chats 32] [--tokens 48] [--rounds 3] [--core 0]
+                                 [--together 8 32]
                                  [--also NAME='COMMAND {folder} {port}' …] [--tutorial]
 
 Every server is a process of its own on one core with one thread, with the same weights in the same precision; the
@@ -99,7 +100,10 @@ def rounds(asked: argparse.Namespace, folder: Path, opened: ExitStack) -> dict[s
         return one
 
     direct = kept(Direct(folder, asked.core))
-    servers = [kept(pericia(folder, folder.parent / "work", free_port(), asked.core))]
+    servers = []
+    for together in asked.together:
+        work = folder.parent / f"work-{together}"
+        servers.append(kept(pericia(folder, work, free_port(), asked.core, together)))
     for given in asked.also:
         name, _, command = given.partition("=")
         port = free_port()
@@ -114,7 +118,7 @@ def rounds(asked: argparse.Namespace, folder: Path, opened: ExitStack) -> dict[s
                 made = measure(server, clients, asked.chats, asked.tokens)
                 found[f"{server.name}, {clients} clients"] = made
         one = measure(servers[0], 1, asked.chats, asked.tokens, stream=False)
-        found["pericia, 1 client, whole answers"] = one
+        found["pericia, whole answers"] = one
         for name, values in found.items():
             figures.setdefault(name, []).append(values)
             print(number, name, json.dumps(_rounded(values)), file=sys.stderr, flush=True)
@@ -122,16 +126,20 @@ def rounds(asked: argparse.Namespace, folder: Path, opened: ExitStack) -> dict[s
         name: {key: statistics.median(one[key] for one in every) for key in every[0]}
         for name, every in figures.items()
     }
-    alone = medians["direct"]
     cost = {
         how: {
-            "by_cpu": medians[name]["cpu_ms_per_token"] / alone["cpu_ms_per_token"] - 1,
-            "by_clock": alone["tokens_per_s"] / medians[name]["tokens_per_s"] - 1,
+            "by_cpu": _ratio(figures[name], figures["direct"], "cpu_ms_per_token") - 1,
+            "by_clock": _ratio(figures["direct"], figures[name], "tokens_per_s") - 1,
         }
         for how, name in _ALONE.items()
-        if name in medians
+        if name in figures
     }
     return {"medians": medians, "http_cost": cost}
+
+
+def _ratio(above: list[dict[str, float]], below: list[dict[str, float]], key: str) -> float:
+    """Return the median of the ratios within a round; what else the core does changes from round to round."""
+    return statistics.median(one[key] / two[key] for one, two in zip(above, below, strict=True))
 
 
 def _rounded(values: Any) -> Any:
@@ -140,15 +148,16 @@ def _rounded(values: Any) -> Any:
     return round(values, 3) if isinstance(values, float) else values
 
 
-_ALONE = {"whole": "pericia, 1 client, whole answers", "streamed": "pericia, 1 clients"}
+_ALONE = {"whole": "pericia, whole answers", "streamed": "pericia-8, 1 clients"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--chats", type=int, default=32, help="at each number of clients")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--together", type=int, nargs="+", default=[8, 32], help="serve.together")
     parser.add_argument("--core", type=int, default=0)
     parser.add_argument("--also", nargs="*", default=[TRANSFORMERS, TRANSFORMERS_BATCHING])
     parser.add_argument("--tutorial", action="store_true", help="the tutorial of ten rows only")

@@ -26,7 +26,7 @@ def test_the_page_has_three_scripts() -> None:
     [
         (0, "ft:fake-base:local:parts:"),
         (1, "Step 131/303: training loss=0.01, validation loss=0.02"),
-        (2, "201 Succeeded\nYou said: What does part 7 weigh?\n200\nTrue\n"),
+        (2, "201 Succeeded\nYou said: What is valve 31?\n200\nTrue\n"),
     ],
 )
 def test_a_script_runs_to_its_end(
