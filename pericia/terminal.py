@@ -303,7 +303,7 @@ def autotrain_table(lines: Iterable["Line"]) -> Table:
 def tuned_lines(tuned: "Tuned") -> Iterator[str]:
     """Yield what an AutoTrain file came to."""
     yield from finding_lines(tuned.findings)
-    yield f"[bold]{tuned.adapter.id}[/] of {escape(tuned.adapter.base)}\n  {escape(tuned.adapter.path)}"
+    yield from trained_lines([tuned.adapter])
     if tuned.merged is not None:
         verdict = "[red]failed[/]" if tuned.merged.failed else "passed"
         yield f"merged copy: {escape(tuned.merged.path)}; its parity gate {verdict}"
