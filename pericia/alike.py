@@ -1,4 +1,4 @@
-"""Items like these: the passages, rows or documents nearest in meaning to others, as a shop recommends. No question is asked.
+"""Items like these, as a shop recommends: the passages, rows or documents nearest in meaning to others.
 
 given items -> the mean of their vectors -> its nearest neighbours, without the given ones
 """

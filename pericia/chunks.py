@@ -57,7 +57,8 @@ def summarise(
 ) -> Chunk:
     """Return the summary chunk of a document: its title, its headings and the sentences that its text begins with.
 
-    It is cut behind the last word that fits `max_tokens`, what the embedder takes. It is searched next to the chunks and expands to its document; it is never cited, so its offsets are 0.
+    It is cut behind the last word that fits `max_tokens`, what the embedder takes. It is searched next to the chunks and
+    expands to its document; it is never cited, so its offsets are 0.
     """
     headings = [document.text[b.start : b.end] for b in document.blocks if b.kind == "heading"]
     prose = " ".join(

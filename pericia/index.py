@@ -200,7 +200,7 @@ def _repaired(own: Path, store: VectorStore, store_name: str) -> Catalogue:
 
 
 def _fingerprint(settings: RetrievalConfig, source: str) -> str:
-    """Return the hash of everything that shapes chunks and tokens, and who may read them, apart from file and embedder."""
+    """Return the hash of all that shapes chunks and tokens, and who may read them, but for file and embedder."""
     chosen = [settings.chunk_tokens, settings.language, settings.lexical_unit]
     return sha256_of([TOKENS_VERSION, *chosen, *groups_of(source, settings.access)])[:16]
 

@@ -1,4 +1,4 @@
-"""What another store or embedder kept of an index is deleted when the new one stands: no removed text may stay behind."""
+"""What another store or embedder kept of an index: moved where it can be, then deleted, so that no removed text stays."""
 
 import shutil
 from dataclasses import replace
@@ -22,8 +22,8 @@ def move_from_earlier_store(
 ) -> Notes:
     """Copy what another store holds of the index in `own` into `store`, then delete it there; return what went wrong.
 
-    Nothing is read or embedded again. The earlier store answers until all is copied, and a killed move begins anew. What
-    cannot be copied is left to be indexed anew.
+    Nothing is read or embedded again. The earlier store answers until all is copied, and a killed move begins anew.
+    What cannot be copied is left to be indexed anew.
     """
     known = read_catalogue(own)
     if known.store in ("", store_name):

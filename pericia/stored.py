@@ -1,4 +1,4 @@
-"""What is the same in every store: how chunks and tokens are written, so that they come back as they were, and what may be asked."""
+"""What is the same in every store: how chunks and tokens are written to come back as they were, and what may be asked."""
 
 import json
 from dataclasses import asdict

@@ -58,7 +58,7 @@ def read_msg(path: Path, source: str, *, password: str = "", limits: Limits) -> 
 
 
 def _from_outlook(mail: OutlookMail) -> EmailMessage:
-    """Return the mail with its headers as they were sent; a draft or a copy of one's own has them as Outlook shows them."""
+    """Return the mail with its headers as they were sent; a draft has them as Outlook shows them."""
     sent = {name.lower(): value for name, value in mail.message_headers.items()}
     shown = {
         "from": mail.sender,
