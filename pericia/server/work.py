@@ -127,6 +127,10 @@ def _train(
     if preparation.num_too_long:
         text = f"{preparation.num_too_long} examples of more than {settings.max_tokens} tokens are left out."
         ledger.tell(job.id, text, level="warn")
+    if preparation.learning_rate:
+        ledger.tell(
+            job.id, f"The learning rate is {preparation.learning_rate:.3g} after its warm-up."
+        )
     progress = Progress(ledger, job, status, has_validation=bool(job.validation_file))
     recorded = trainer.train(
         preparation,

@@ -22,6 +22,8 @@ def test_a_worker_process_trains_and_the_adapter_is_served(
         job = create(client, lines(12), model="gpt-4o-mini", hyperparameters={"n_epochs": 2})
         done = ended(client, job.id, within_s=240)
         assert done.status == "succeeded", done.error
+        told = [event.message for event in client.fine_tuning.jobs.list_events(job.id, limit=100)]
+        assert "The learning rate is 0.02 after its warm-up." in told
         checkpoints = client.fine_tuning.jobs.checkpoints.list(job.id).data
         assert [c.step_number for c in checkpoints] == [24, 12]
         rows = client.files.content(done.result_files[0]).text.splitlines()
