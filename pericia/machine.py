@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from pericia.said import Figure, said
 
 HUB = "huggingface.co"
@@ -137,9 +139,7 @@ def _gpu() -> tuple[str, int]:
 
 def _memory_bytes(limits: Sequence[Path] = _LIMITS) -> int:
     """Return the memory of this computer, or of the container that this process runs in."""
-    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
-        return 8 * 2**30  # Windows: unknown without a library, so a common laptop is assumed
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    found = [int(psutil.virtual_memory().total)]
     for path in limits:
         text = path.read_text(encoding="ascii").strip() if path.is_file() else ""
         if text.isdigit():  # "max" says that there is no limit
