@@ -30,6 +30,7 @@ from pericia.server.shelf import read_all
 from pericia.server.tasks import Tasks, Tell
 from pericia.suggest import DRAFTS, MOST, Draft, add_drafts, propose
 from pericia.train import take_over
+from pericia.tune import held_out_prompts
 from pericia.types import Adapter, Dataset, Example, Message, Question
 from pericia.workspace import Workspace
 
@@ -103,11 +104,12 @@ def export(
     """Write an adapter as a model of its own and prove on held-out questions that it answers the same."""
     adapter = find_adapter(workspace, str(params["adapter"]))
     name = str(params["format"])
+    prompts_of = held_out_chats if config.questions else held_out_prompts
     written = exporting.export(
         adapter,
         name,
         workspace.state / "exports" / f"{adapter.id}-{name}",
-        held_out_chats(config, workspace),
+        prompts_of(config, workspace),
         on_step=lambda step: tell("export", step),
     )
     return {"path": written.path, "format": name, "adapter": adapter.id, "failed": written.failed}
