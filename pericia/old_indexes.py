@@ -12,6 +12,7 @@ from pericia.embedders import Embedder
 from pericia.errors import PericiaError
 from pericia.staging import Entries
 from pericia.stores import VectorStore
+from pericia.workspace import ARMS
 
 Notes = list[tuple[str, str]]
 DOCUMENTS_A_COMMIT = 30
@@ -65,14 +66,22 @@ def _dropped(store_name: str, own: Path) -> Notes:
 
 
 def drop_other_embedders(folder: Path, own: Path) -> Notes:
-    """Delete the indexes of other embedders, now that the one in `own` is complete; return what went wrong."""
+    """Delete the indexes of other embedders, now that the one in `own` is complete; return what went wrong.
+
+    That of an arm which a run measures stays as long as it holds nothing but what `own` holds.
+    """
     notes = []
-    for other in folder.iterdir():
-        if other.is_dir() and other != own and (other / "catalogue.json").exists():
-            try:
-                stores.drop(read_catalogue(other).store or "lance", other)
-            except PericiaError as error:
-                notes.append(("an earlier index", f"not deleted: {error.message}"))
-                continue
-            shutil.rmtree(other)
+    there = {source: entered.sha256 for source, entered in read_catalogue(own).files.items()}
+    others = [path.parent for path in folder.glob("*/catalogue.json") if path.parent != own]
+    for path in (folder / ARMS).glob("*/*/catalogue.json"):
+        files = read_catalogue(path.parent).files.items()
+        if any(there.get(source) != entered.sha256 for source, entered in files):
+            others.append(path.parent)
+    for other in others:
+        try:
+            stores.drop(read_catalogue(other).store or "lance", other)
+        except PericiaError as error:
+            notes.append(("an earlier index", f"not deleted: {error.message}"))
+            continue
+        shutil.rmtree(other)
     return notes

@@ -21,11 +21,18 @@ except ImportError:  # Windows has no fcntl; there the lock is the operating sys
     fcntl = None  # type: ignore[assignment]
 
 
+ARMS = "arms"  # below the index: those of arms that are measured and not served
+
+
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """The folders of one industry. `root` holds pericia.yaml and is what relative paths start from."""
+    """The folders of one industry. `root` holds pericia.yaml and is what relative paths start from.
+
+    An arm with an embedder of its own, `arm`, has an index of its own beside the one that answers.
+    """
 
     root: Path
+    arm: str = ""
 
     @property
     def state(self) -> Path:
@@ -33,7 +40,8 @@ class Workspace:
 
     @property
     def index(self) -> Path:
-        return self.state / "index"
+        served = self.state / "index"
+        return served / ARMS / sha256_of(self.arm)[:12] if self.arm else served
 
     @property
     def tables(self) -> Path:

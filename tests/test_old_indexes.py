@@ -10,6 +10,7 @@ from pericia.config import RetrievalConfig
 from pericia.index import SyncReport, index_folder, open_store, sync
 from pericia.staging import Entries
 from pericia.stores import VectorStore
+from pericia.workspace import ARMS
 from tests.fakes import FakeEmbedder
 
 
@@ -108,3 +109,26 @@ def test_an_earlier_server_that_is_gone_is_named_and_stops_nothing(root: Path) -
     assert list(notes) == [f"the store '{gone}'"]
     assert "does not answer" in notes[f"the store '{gone}'"]
     assert run(root, "lance").unchanged == 1
+
+
+def test_the_index_of_an_arm_stays_until_a_document_is_changed(root: Path) -> None:
+    arms = root / "index" / ARMS / "arm"
+
+    def of_arm() -> list[Path]:
+        return [*arms.glob("*/catalogue.json")]
+
+    run(root, "lance")
+    sync(
+        [root / "docs"],
+        folder=arms,
+        store_name="lance",
+        embedder=FakeEmbedder(),
+        settings=RetrievalConfig(language="en"),
+        root=root,
+    )
+    run(root, "lance")
+    assert len(of_arm()) == 1
+    (root / "docs" / "pump.txt").write_text("The pump holds 43 bar.", encoding="utf-8")
+    run(root, "lance")
+    assert of_arm() == []
+    assert index_folder(root / "index", "letters").is_dir()

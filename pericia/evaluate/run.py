@@ -100,7 +100,9 @@ def run(
     tell = on_event or (lambda event: None)
 
     def open_(own: Config) -> Tools:
-        return open_tools(own, workspace, lambda m, d, t: tell(Event("documents", m, d, t)))
+        arm = "" if own.embedder == config.embedder else own.embedder
+        there = replace(workspace, arm=arm)
+        return open_tools(own, there, lambda m, d, t: tell(Event("documents", m, d, t)))
 
     # Before the documents are opened, so that a fault in the files is told before anything is written.
     questions = collect_questions(config, workspace, ())
