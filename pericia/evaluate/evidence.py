@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from pericia.config import ARM_NAMES, UseConfig
 from pericia.evaluate.arms import ARMS, Arm
-from pericia.evaluate.results import OfKind, between
+from pericia.evaluate.kinds import OfKind
+from pericia.evaluate.results import between
 from pericia.evaluate.stats import CONFIDENCE
 from pericia.said import Figure, Said, said
 from pericia.types import ArmResult, BreakEven, OldAnswers, Pair

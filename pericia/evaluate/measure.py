@@ -15,13 +15,13 @@ from pericia.evaluate.judge import (
     needs_judge,
     right_by_judge,
 )
+from pericia.evaluate.kinds import means_by_kind
 from pericia.evaluate.losses import probed, setbacks
 from pericia.evaluate.records import RunRecord
 from pericia.evaluate.results import (
     Spending,
     break_even,
     compare_arms,
-    means_by_kind,
     summarise_arms,
     thoughtless_scores,
 )

@@ -20,7 +20,8 @@ from pericia.evaluate.evidence import (
     reasons_of_scores,
     weak_spots,
 )
-from pericia.evaluate.results import JOINED, TERMS, between
+from pericia.evaluate.kinds import JOINED, TERMS
+from pericia.evaluate.results import between
 from pericia.evaluate.stats import fewest_families
 from pericia.evaluate.wording import MEND_DATA as MEND_DATA
 from pericia.evaluate.wording import NOT_GOOD as NOT_GOOD

@@ -16,8 +16,9 @@ from pericia.evaluate.evidence import (
     name_of,
     signed,
 )
+from pericia.evaluate.kinds import JOINED, TERMS
 from pericia.evaluate.losses import GENERAL, Probed
-from pericia.evaluate.results import JOINED, TERMS, between
+from pericia.evaluate.results import between
 from pericia.evaluate.wording import OFTEN
 from pericia.types import CurvePoint, Pair
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pericia.config import ARM_NAMES, UseConfig
+from pericia.evaluate.kinds import OfKind
 from pericia.evaluate.recommend import MEND_DATA, NOT_GOOD, TOO_FEW, recommend
-from pericia.evaluate.results import OfKind
 from pericia.types import Score
 from tests.evaluate.scripted import (
     PLANNED,

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from pericia.config import UseConfig
+from pericia.evaluate.kinds import JOINED, TERMS, OfKind, kind_of
 from pericia.evaluate.losses import GENERAL, Probed
-from pericia.evaluate.results import JOINED, TERMS, OfKind, kind_of
 from pericia.evaluate.rules import Weighed, weigh_rules, weigh_tuning
 from pericia.types import CurvePoint, Question, Score
 from tests.evaluate.scripted import SCRIPTS, Script, evidence_of
