@@ -15,6 +15,7 @@ from pericia import curate
 from pericia.curate import Book, BroughtIn
 from pericia.errors import InputError, NotFoundError
 from pericia.evaluate.stats import detectable_in_words
+from pericia.evaluate.tracks import NEW, tracks_of
 from pericia.examples import read_examples
 from pericia.recast import Columns
 from pericia.said import said
@@ -22,6 +23,7 @@ from pericia.server.house import House
 from pericia.server.tasks import Task
 from pericia.server.workbench import EXAMPLES, held_out, kept_upload, working
 from pericia.suggest import DRAFTS, Draft, decide, read_drafts
+from pericia.types import Dataset, Example
 
 NUM_PAIRS = 10  # of the five arms
 _COLUMNS = ("question", "answer", "source", "system")
@@ -133,13 +135,14 @@ def view(house: House) -> dict[str, Any]:
     """Return what the screen shows: rows, findings, counts, and what the held-out questions can tell."""
     book = look(house)
     questions, fault = held_out(house)
-    sources = {row.source for row in book.rows if row.source}
+    rows = [row for row in book.rows if row.source]
+    shown = Dataset(tuple(Example(r.messages, f"{r.line}", r.line, r.source) for r in rows), (), "")
     families = [question.family for question in questions]
     return {
         **asdict(book),
         "path": house.workspace.resolve(book.path).name,
         "num_questions": len(questions),
-        "num_new": sum(bool(q.sources) and sources.isdisjoint(q.sources) for q in questions),
+        "num_new": list(tracks_of(questions, shown).values()).count(NEW),
         "questions_fault": fault,
         "detectable": detectable_in_words(families, NUM_PAIRS) if questions else "",
         "num_drafts": len(open_drafts(house)),

@@ -97,6 +97,18 @@ def test_an_example_is_edited_refused_saved_and_undone(firm: Served, visitor: Vi
     expect(page.locator("#row-3 .a")).to_have_text(before)
 
 
+def test_news_of_a_check_takes_nothing_from_who_is_typing(firm: Served, visitor: Visitor) -> None:
+    page = visitor.open(f"{firm.url}/train")
+    page.get_by_role("button", name="Only check").click()
+    expect(page.get_by_test_id("check")).to_be_visible()
+    page.get_by_text("Every setting").click()
+    rate = page.get_by_role("textbox", name="learning_rate", exact=True)
+    rate.fill("0.00025")
+    expect(page.get_by_test_id("check")).to_have_attribute("data-state", "failed")
+    expect(page.get_by_test_id("check")).to_contain_text("'quote' cannot be fine-tuned here")
+    expect(rate).to_have_value("0.00025")
+
+
 def test_two_tabs_cannot_overwrite_each_other(firm: Served, visitor: Visitor) -> None:
     one = visitor.open(f"{firm.url}/examples?edit=5")
     other = visitor.open(f"{firm.url}/examples?edit=5")

@@ -106,6 +106,25 @@ body.addEventListener("htmx:afterRequest", (event) => {
   if (!kind.fetching && kind.waiting) tell(causeOf(event), kind.waiting);
 });
 
+// News of work in the background brings a new screen when the work has ended. While it goes on, or while somebody fills
+// in a form, only the part that tells of it is replaced: nothing that was typed, opened or scrolled to is lost.
+const isTouched = (field) => (field.matches("[type=checkbox], [type=radio]")
+  ? field.checked !== field.defaultChecked
+  : field.matches("select") ? ![...field.options].some((one) => one.selected && one.defaultSelected) && field.selectedIndex > 0
+    : field.value !== field.defaultValue);
+
+body.addEventListener("htmx:beforeSwap", (event) => {
+  const { elt } = event.detail.requestConfig;
+  if (event.detail.target.id !== "main" || !elt.id || !causeOf(event).startsWith("pericia:")) return;
+  const page = new DOMParser().parseFromString(event.detail.serverResponse, "text/html");
+  const works = page.getElementById(elt.id)?.dataset.state === "running";
+  const typing = [...document.querySelectorAll("main :is(input, textarea, select)")].some(isTouched);
+  if (!works && !typing) return;
+  event.detail.target = elt;
+  event.detail.selectOverride = `#${elt.id}`;
+  if (!works) toast(body.dataset.textNews);
+});
+
 listen(body.dataset.topics, body.dataset.mark, (event) => {
   tell("pericia:event", event);
   tell(`pericia:${event.topic.split(":")[0]}`, event);

@@ -6,6 +6,9 @@ const form = document.getElementById("duel");
 const halt = document.getElementById("halt");
 let stopping = null;
 
+const number = new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: 1 });
+const fill = (text, values) => Object.entries(values).reduce((t, [key, value]) => t.replace(`{${key}}`, number.format(value)), text);
+
 function settings() {
   const temperature = Number(form.elements.temperature.value || 0);
   const asked = { temperature };
@@ -78,8 +81,9 @@ async function ask(side, question, signal) {
     }
     side.dataset.state = "done";
     const ms = Math.round(performance.now() - began);
-    const spent = usage ? `${usage.prompt_tokens} + ${usage.completion_tokens} ${form.dataset.textTokens} · ` : "";
-    side.querySelector(".spent").textContent = `${spent}${Math.round(first)} / ${ms} ms`;
+    const spent = usage ? [fill(form.dataset.textTokens, { read: usage.prompt_tokens, written: usage.completion_tokens })] : [];
+    spent.push(fill(form.dataset.textTimes, { first: first / 1000, whole: ms / 1000 }));
+    side.querySelector(".spent").textContent = spent.join(" · ");
   } catch (error) {
     side.dataset.state = signal.aborted ? "done" : "error";
     const line = document.createElement("p");

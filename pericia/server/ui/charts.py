@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
-WIDTH, HEIGHT = 640, 150
+WIDTH, HEIGHT = 640, 162
 _BASE = 126  # where the axis lies
 _NUM_BARS = 28
 
