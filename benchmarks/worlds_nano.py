@@ -28,7 +28,7 @@ FIRST_SEED = 50_000  # below the seeds that taught the model
 HONEST = (TOO_FEW, NOT_GOOD)
 UNTUNED = ("prompt", "few_shot", "rag")
 # Many small steps: the words of a house are learnt in four readings by twos; by eights twelve are needed.
-RECIPE: dict[str, object] = {"batch_size": 2, "epochs": 4}
+RECIPE: dict[str, object] = {"batch_size": 2, "epochs": 4, "max_tokens": 2048}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import pytest
 from benchmarks.worlds_nano import FIRST_SEED, confusion, study
 
 
-@pytest.mark.slow  # two trainings and sixty answers a world: a minute on a quiet core
 @pytest.mark.parametrize("name", ["W1", "W9"])
 def test_a_small_world_gets_right_or_honest_advice(name: str, tmp_path: Path) -> None:
     outcome = study(
@@ -16,7 +15,7 @@ def test_a_small_world_gets_right_or_honest_advice(name: str, tmp_path: Path) ->
         tmp_path,
         num_questions=12,
         num_examples=16,
-        train={"epochs": 4},
+        train={"batch_size": 8},
     )
     assert outcome.verdict in {"right", "honest"}, outcome
     assert set(outcome.means) == {"prompt", "few_shot", "rag", "fine_tuned", "rag_fine_tuned"}
