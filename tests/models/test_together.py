@@ -85,8 +85,9 @@ def test_prompts_that_wait_are_read_together(
     assert reads == [1, len(asked)]
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_an_adapter_whose_weights_did_not_arrive_is_read_again(
-    tiny_model: Path, adapters: list[Path], monkeypatch: pytest.MonkeyPatch
+    device: str, tiny_model: Path, adapters: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = ask(load(str(tiny_model)), QUESTIONS[0], adapters[0]).text
     read = PeftModel.from_pretrained
@@ -94,9 +95,9 @@ def test_an_adapter_whose_weights_did_not_arrive_is_read_again(
     def lose(*given: Any, **named: Any) -> Any:
         """Do what happens while another thread makes layers without weights."""
         made = read(*given, **named)
-        for name, weight in made.named_parameters():
-            if "lora_" in name:
-                weight.data.fill_(0.3)
+        for name, layer in made.named_modules():
+            if "lora_" in name and hasattr(layer, "weight"):
+                layer.weight = torch.nn.Parameter(torch.full_like(layer.weight, 0.3, device=device))
         return made
 
     monkeypatch.setattr(PeftModel, "from_pretrained", lose)

@@ -122,5 +122,6 @@ def _complete(model: Any, folder: Path, name: str) -> None:
             for key, weight in held.items()
         ):
             return
-        set_peft_model_state_dict(model, wanted, adapter_name=name)
+        # Put in place of what is there, because into the meta device nothing can be copied.
+        set_peft_model_state_dict(model, wanted, adapter_name=name, low_cpu_mem_usage=True)
     raise ValueError("its weights do not stay where they are put")
