@@ -38,9 +38,9 @@ class Recipe:
     minutes: float = 80.0
     processes: int = 2  # of one thread each: threads that wait for one another stall on busy cores
     batch_tokens: int = 2048  # a process and step
-    rate: float = 0.01
-    side_rate: float = 5e-4  # 2e-3 kept the embedding in noise and copying from forming
-    decay: float = 0.3  # the last share of the time, in which the rates fall to nearly 0
+    rate: float = 0.006  # 0.01 stood still at full difficulty
+    side_rate: float = 3e-4  # 2e-3 kept the embedding in noise and copying from forming
+    decay: float = 0.8  # the last share of the time, in which the rates fall to nearly 0
     prompt_weight: float = 0.1
     prompt_share: float = 0.2  # of the prompt positions that enter the loss in a step
     skip: float = (
