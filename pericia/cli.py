@@ -55,7 +55,7 @@ ConfigPath = Annotated[Path | None, typer.Argument(help="The config file.")]
 CONFIG = Path("pericia.yaml")
 EXAMPLE = Path(__file__).parent.parent / "examples" / "ostermill"
 DEMO_QUESTIONS = (
-    "At what pressure does PX-20 work?",
+    "At what pressure does PX-40 work?",
     "What is the cause of F-104?",
     "Who won the chess world cup?",
 )
