@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -102,9 +103,13 @@ def test_a_fault_of_our_own_says_nothing_of_itself(
     [told] = [record for record in caplog.records if record.name == "pericia.server"]
     assert request_id in told.getMessage()
     assert told.exc_info is not None
-    log = (tmp_path / ".pericia" / "server" / "requests.log").read_text(encoding="utf-8")
-    [line] = [line for line in map(json.loads, log.splitlines()) if line["id"] == request_id]
-    assert line["status"] == 500
+    log = tmp_path / ".pericia" / "server" / "requests.log"
+    patience = time.monotonic() + PATIENCE_S
+    while not (log.exists() and request_id in log.read_text(encoding="utf-8")):
+        assert time.monotonic() < patience  # the line is written once the answer is sent
+        time.sleep(0.05)
+    lines = map(json.loads, log.read_text(encoding="utf-8").splitlines())
+    assert [line["status"] for line in lines if line["id"] == request_id] == [500]
 
 
 @pytest.mark.parametrize(
