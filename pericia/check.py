@@ -15,7 +15,7 @@ from pericia.config import ColumnsConfig, TrainConfig
 from pericia.dataset import make_dataset
 from pericia.duplicates import contradictions, leaks, leaks_between, without_duplicates
 from pericia.errors import ConfigError, InputError, PericiaError
-from pericia.examples import auto_epochs, read_examples
+from pericia.examples import num_epochs, num_steps, read_examples
 from pericia.preflight import check_preparation
 from pericia.recast import Columns
 from pericia.rows import find_splits
@@ -102,7 +102,7 @@ def check(
         found += [*leaks_between(kept, held_out), *leaks(held_out, questions)]
         if not held_out:
             found.append(Finding("error", "validation_empty", f"'{other}' holds no example."))
-    epochs = _epochs(len(kept), settings)
+    epochs = num_epochs(settings, len(kept))
     lengths = None
     if base and kept:
         lengths, faults_of_rows = _measure(kept, held_out, base, settings)
@@ -121,7 +121,7 @@ def check(
         num_without_system=sum(e.messages[0].role != "system" for e in examples),
         findings=tuple(found),
         epochs=epochs,
-        num_steps=lengths.num_steps if lengths else _num_steps(len(kept), settings),
+        num_steps=lengths.num_steps if lengths else num_steps(settings, len(kept)),
         lengths=lengths,
     )
 
@@ -170,7 +170,7 @@ def _measure(
         tuple(row for row in part if _length(row) <= settings.max_tokens)
         for part in (whole.rows, whole.validation_rows)
     )
-    num_steps = _num_steps(len(fitting), settings)
+    steps = num_steps(settings, len(fitting))
     hint = f"Rows of more than {settings.max_tokens} tokens are left out whole: raise train.max_tokens, or split them."
     found = [
         Finding(
@@ -192,25 +192,17 @@ def _measure(
         num_too_long=len(long),
         num_tokens=sum(len(row.ids) + len(row.rejected_ids) for row in fitting),
         num_labels=sum(sum(row.mask) for row in fitting),
-        num_steps=num_steps,
+        num_steps=steps,
         learning_rate=whole.learning_rate,
     )
     ready = replace(
-        whole, rows=fitting, validation_rows=held, num_too_long=len(long), num_steps=num_steps
+        whole, rows=fitting, validation_rows=held, num_too_long=len(long), num_steps=steps
     )
     try:
         check_preparation(ready, truncated_share=settings.truncated_share)
     except PericiaError as error:
         found.append(_as_finding(error))
     return lengths, found
-
-
-def _epochs(num_rows: int, settings: TrainConfig) -> int:
-    return auto_epochs(max(1, num_rows)) if settings.epochs == "auto" else settings.epochs
-
-
-def _num_steps(num_rows: int, settings: TrainConfig) -> int:
-    return -(-num_rows // settings.batch_size) * _epochs(num_rows, settings)
 
 
 def _length(row: LabelledRow) -> int:

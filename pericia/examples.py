@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pericia.config import TrainConfig
 from pericia.errors import InputError
 from pericia.recast import Columns, Recast, recast
 from pericia.rows import BadRow, SourceRow, is_hub_name, read_rows
@@ -125,6 +126,16 @@ def auto_epochs(num_examples: int) -> int:
     if 3 * num_examples > 25_000:
         return max(1, 25_000 // num_examples)
     return 3
+
+
+def num_epochs(settings: TrainConfig, num_rows: int) -> int:
+    """Return how often each of so many rows is read."""
+    return auto_epochs(max(1, num_rows)) if settings.epochs == "auto" else settings.epochs
+
+
+def num_steps(settings: TrainConfig, num_rows: int) -> int:
+    """Return the optimiser steps of all epochs."""
+    return -(-num_rows // settings.batch_size) * num_epochs(settings, num_rows)
 
 
 def as_chat(messages: Sequence[Message]) -> list[dict[str, Any]]:

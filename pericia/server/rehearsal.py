@@ -13,7 +13,7 @@ from pericia.dataset import closed_book, open_book
 from pericia.errors import ConfigError, InputError
 from pericia.evaluate.collect import collect_examples, collect_questions
 from pericia.evaluate.tools import is_tunable, open_tools
-from pericia.examples import as_chat, auto_epochs
+from pericia.examples import as_chat, num_epochs
 from pericia.jobs import Job, Ledger, StoredFile, new_id
 from pericia.plan import plan
 from pericia.preflight import check_preparation, show_row
@@ -44,14 +44,13 @@ def preflight(
     check_preparation(preparation, truncated_share=config.train.truncated_share)
     job = identify(book, preparation, config.train)
     id_ = registry.adapter_id(kind, job)
-    epochs = config.train.epochs
-    num_epochs = auto_epochs(len(preparation.rows)) if epochs == "auto" else int(epochs)
+    epochs = num_epochs(config.train, len(preparation.rows))
     found = {
         "kind": kind,
         "adapter": id_,
         "is_trained": registry.has_adapter(workspace.adapters, id_),
-        "epochs": num_epochs,
-        "steps": num_epochs * -(-len(preparation.rows) // config.train.batch_size),
+        "epochs": epochs,
+        "steps": preparation.num_steps,
         **_findings(book, preparation, config),
     }
     if not params.get("start"):
@@ -65,7 +64,7 @@ def preflight(
     }
     suffix = str(params.get("suffix") or f"{config.name}-{kind}")[:64]
     rate = preparation.learning_rate
-    started = _start(workspace, config, book, num_epochs, rate, arm, suffix)
+    started = _start(workspace, config, book, epochs, rate, arm, suffix)
     tell("training", f"Started {started.id}")
     return {**found, "job": started.id}
 
@@ -135,7 +134,7 @@ def _start(
     workspace: Workspace,
     config: Config,
     book: Dataset,
-    num_epochs: int,
+    n_epochs: int,
     learning_rate: float,
     arm: Mapping[str, Any],
     suffix: str,
@@ -151,7 +150,7 @@ def _start(
         id_ = new_id("ftjob-")
         copy_files(ledger, id_, *files)
         numbers = {
-            "n_epochs": num_epochs,
+            "n_epochs": n_epochs,
             "batch_size": config.train.batch_size,
             "learning_rate_multiplier": 1.0,
         }
@@ -174,7 +173,7 @@ def _start(
         )
         ledger.tell(id_, f"Created fine-tuning job: {id_}")
         rate = f"learning rate {learning_rate:.2g}"
-        ledger.tell(id_, f"{len(book.train)} examples, {num_epochs} epochs, {rate}")
+        ledger.tell(id_, f"{len(book.train)} examples, {n_epochs} epochs, {rate}")
         return job
     finally:
         ledger.close()

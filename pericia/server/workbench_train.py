@@ -18,7 +18,7 @@ from pericia import plan as planning
 from pericia.autotrain import Translation, read_autotrain
 from pericia.config import TrainConfig
 from pericia.errors import InputError
-from pericia.examples import auto_epochs
+from pericia.examples import num_epochs
 from pericia.foresee import METHODS
 from pericia.machine import look_at_machine
 from pericia.said import said
@@ -135,8 +135,7 @@ def _plan(
 
 def epochs_of(house: House, num_examples: int) -> int:
     """Return how often the examples are read by the project's settings."""
-    epochs = working(house).train.epochs
-    return auto_epochs(max(1, num_examples)) if epochs == "auto" else int(epochs)
+    return num_epochs(working(house).train, num_examples)
 
 
 def about(house: House) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from trl.trainer.sft_config import SFTConfig
 
 from pericia.config import TrainConfig
 from pericia.errors import InputError
-from pericia.examples import auto_epochs
+from pericia.examples import num_epochs
 from pericia.trainers.local.base import takes_bf16
 from pericia.trainers.local.processes import num_processes
 from pericia.trainers.local.rows import length
@@ -39,16 +39,6 @@ def learning_rate(settings: TrainConfig, width: int) -> float:
         rate = _RATES[settings.objective] * _WIDTH / (width or _WIDTH)
         rate = rate / 10 if settings.method == "full" else rate
     return min(1.0, rate * settings.learning_rate_multiplier)
-
-
-def num_epochs(settings: TrainConfig, num_rows: int) -> int:
-    """Return how often each row is read."""
-    return auto_epochs(max(1, num_rows)) if settings.epochs == "auto" else int(settings.epochs)
-
-
-def num_steps(settings: TrainConfig, num_rows: int) -> int:
-    """Return the optimiser steps of all epochs."""
-    return -(-num_rows // settings.batch_size) * num_epochs(settings, num_rows)
 
 
 def micro_batch(settings: TrainConfig, preparation: Preparation) -> int:

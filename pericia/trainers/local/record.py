@@ -10,8 +10,8 @@ import psutil
 import torch
 
 from pericia.config import TrainConfig
+from pericia.examples import num_epochs
 from pericia.machine import look_at_machine
-from pericia.trainers.local.arguments import num_epochs
 from pericia.types import Preparation
 
 try:

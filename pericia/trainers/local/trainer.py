@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 from pericia import bases
 from pericia.config import TrainConfig
 from pericia.errors import ModelError, PreflightError
+from pericia.examples import num_steps
 from pericia.trainers.local.adapter import (
     attach,
     count_trained,
@@ -27,7 +28,7 @@ from pericia.trainers.local.adapter import (
     lora_config,
     save,
 )
-from pericia.trainers.local.arguments import arguments, largest_batch, learning_rate, num_steps
+from pericia.trainers.local.arguments import arguments, largest_batch, learning_rate
 from pericia.trainers.local.base import (
     load_config,
     load_tokenizer,
