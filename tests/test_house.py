@@ -42,7 +42,9 @@ def test_every_knob_gives_its_reason() -> None:
 
 def test_every_knob_is_read_by_something() -> None:
     code = "\n".join(
-        p.read_text(encoding="utf-8") for p in ROOT.glob("pericia/**/*.py") if p.parent.name != "config"
+        p.read_text(encoding="utf-8")
+        for p in ROOT.glob("pericia/**/*.py")
+        if p.parent.name != "config"
     )
 
     def names(section: type[Config]) -> list[str]:
