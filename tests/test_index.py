@@ -12,7 +12,7 @@ from pericia.embedders import Vectors
 from pericia.errors import ConflictError, InputError, NotFoundError
 from pericia.index import SyncReport, sync
 from pericia.staging import SyncEvent
-from pericia.terminal import sync_lines
+from pericia.terminal.answers import sync_lines
 from pericia.verify import verify
 from pericia.workspace import lock
 from tests.fakes import FakeEmbedder

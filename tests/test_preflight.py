@@ -6,7 +6,7 @@ import pytest
 
 from pericia.errors import PreflightError
 from pericia.preflight import check_preparation, show_row
-from pericia.terminal import painted
+from pericia.terminal.screen import painted
 from pericia.types import Example, LabelledRow, Message, Preparation
 
 WORDS = ["<|endoftext|>", "<|user|>", "<|assistant|>", "<|end|>", "\n", "how", "hot", "900", "cold"]

@@ -1,6 +1,6 @@
 """What a terminal says of a training."""
 
-from pericia.terminal import trained_lines
+from pericia.terminal.training import trained_lines
 from pericia.types import Adapter
 
 

@@ -10,7 +10,7 @@ from pericia.evaluate.markdown import render_markdown
 from pericia.evaluate.page import render_page
 from pericia.evaluate.report import recompute, render_csv, report_json
 from pericia.evaluate.run import RunResult, run
-from pericia.terminal import recommendation_lines
+from pericia.terminal.report import recommendation_lines
 from tests.evaluate.bench import FakeTools, question_of, write_firm, write_lines
 
 
