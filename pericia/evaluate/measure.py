@@ -17,6 +17,7 @@ from pericia.evaluate.judge import (
 )
 from pericia.evaluate.kinds import means_by_kind
 from pericia.evaluate.losses import probed, setbacks
+from pericia.evaluate.power import detectable_difference, shown_difference
 from pericia.evaluate.records import RunRecord
 from pericia.evaluate.results import (
     Spending,
@@ -26,7 +27,7 @@ from pericia.evaluate.results import (
     thoughtless_scores,
 )
 from pericia.evaluate.sides import BASE, old_answers
-from pericia.evaluate.stats import detectable_difference, mean_interval, shown_difference
+from pericia.evaluate.stats import mean_interval
 from pericia.said import Figure, said
 from pericia.types import Question, Row
 

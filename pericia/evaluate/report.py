@@ -22,11 +22,12 @@ from pericia.evaluate.losses import probed
 from pericia.evaluate.markdown import render_markdown
 from pericia.evaluate.measure import judged, measure
 from pericia.evaluate.page import render_page
+from pericia.evaluate.power import detectable_in_words, shown_in_words
 from pericia.evaluate.recommend import recommend
 from pericia.evaluate.records import RunRecord, in_order, looks_in_words, read_record, read_rows
 from pericia.evaluate.rules import weigh_rules, weigh_tuning
 from pericia.evaluate.sides import learning_curve, readings
-from pericia.evaluate.stats import detectable_in_words, fewest_families, shown_in_words
+from pericia.evaluate.stats import fewest_families
 from pericia.evaluate.tracks import ALL, deciding_track, in_words
 from pericia.evaluate.whatif import with_changes, with_use
 from pericia.said import joined, said

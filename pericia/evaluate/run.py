@@ -43,6 +43,7 @@ from pericia.evaluate.judge import (
     read_labels,
 )
 from pericia.evaluate.lanes import Lane, open_lanes, set_benches, set_side_benches, side_lanes
+from pericia.evaluate.power import detectable_in_words
 from pericia.evaluate.probes import probe
 from pericia.evaluate.records import (
     RunRecord,
@@ -58,7 +59,6 @@ from pericia.evaluate.records import (
 from pericia.evaluate.report import recompute, write_report
 from pericia.evaluate.scores import outcome, score_answer
 from pericia.evaluate.sourcing import Attempt
-from pericia.evaluate.stats import detectable_in_words
 from pericia.evaluate.tools import Tools, open_tools
 from pericia.machine import peak_memory_bytes
 from pericia.prompts import REFUSAL

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from pericia.evaluate.evidence import Evidence, mean_of, name_of, points
+from pericia.evaluate.power import questions_needed
 from pericia.evaluate.results import RIGHT, between
-from pericia.evaluate.stats import fewest_families, questions_needed
+from pericia.evaluate.stats import fewest_families
 from pericia.said import Figure, Said, said
 from pericia.types import BreakEven, Recommendation
 

@@ -14,7 +14,7 @@ from starlette.datastructures import UploadFile
 from pericia import curate
 from pericia.curate import Book, BroughtIn
 from pericia.errors import InputError, NotFoundError
-from pericia.evaluate.stats import detectable_in_words
+from pericia.evaluate.power import detectable_in_words
 from pericia.evaluate.tracks import NEW, tracks_of
 from pericia.examples import read_examples
 from pericia.recast import Columns

@@ -7,9 +7,9 @@ import numpy as np
 
 from pericia.config import ARM_NAMES, PriceConfig, UseConfig
 from pericia.evaluate.evidence import Evidence
+from pericia.evaluate.power import detectable_difference
 from pericia.evaluate.recommend import MEND_DATA, NOT_GOOD, TOO_FEW, recommend
 from pericia.evaluate.results import Spending, compare_arms, summarise_arms
-from pericia.evaluate.stats import detectable_difference
 from pericia.types import Answer, ArmResult, Pair, Question, Recommendation, Row, Score, Usage
 from tests.evaluate.worlds import Sizes, families_of, scripted_scores
 

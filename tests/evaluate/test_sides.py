@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from pericia.config import ARM_NAMES
+from pericia.evaluate.behaviour import current
 from pericia.evaluate.lanes import num_examples, part_of
 from pericia.evaluate.report import recompute
 from pericia.evaluate.run import run
-from pericia.evaluate.scores import current
 from pericia.evaluate.sourcing import Attempt
 from pericia.evaluate.tools import Tools
 from pericia.types import Answer, Context, Dataset, Example, Message, Prompt, Question
