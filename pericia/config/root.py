@@ -46,7 +46,11 @@ class Config(Section):
         None, "examples to choose the checkpoint by; without them a share of `examples` is held out"
     )
     columns: ColumnsConfig = ColumnsConfig()
-    model: str = knob("pericia-nano", "the bundled model needs no network")
+    model: str = knob(
+        "pericia-nano",
+        "the bundled model needs no network; others: quote (no language model), a folder with safetensors, a hub name, "
+        "openai:MODEL, https://HOST/v1?model=MODEL",
+    )
     embedder: str = knob(
         "minilm",
         "the bundled embedder needs no network; others: a sentence-transformers folder or hub name, openai:MODEL, "

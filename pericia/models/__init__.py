@@ -74,20 +74,21 @@ MODELS = {
 
 _ANY_FOLDER = {"folder": "pericia.models.local.model:load_folder"}
 _REMOTE = {  # what stands before a ":"
-    "openai": "pericia.models.remote:load_openai",
-    "azure": "pericia.models.remote:load_azure",
+    "openai": "pericia.models.remote.services:load_openai",
+    "azure": "pericia.models.remote.services:load_azure",
 }
-_UPSTREAM = {"upstream": "pericia.models.remote:load_upstream"}
+_ADDRESS = {"address": "pericia.models.remote.services:load_address"}
+_UPSTREAM = {"upstream": "pericia.models.remote.services:load_upstream"}
 
 
 def load(name: str, upstream: str = "") -> Model:
-    """Return a model: a name of `MODELS`, `openai:NAME`, `azure:DEPLOYMENT`, a folder, or a hub name.
+    """Return a model: a name of `MODELS`, `openai:NAME`, `azure:DEPLOYMENT`, https://HOST/v1?model=NAME, a folder, or a hub name.
 
     With `upstream`, the address of an OpenAI-compatible server, that server computes for the model.
 
     Raises:
         NotFoundError: the folder holds no causal language model. ModelError: its files are damaged, or the server
-            does not answer.
+            does not answer. ConfigError: an address names no model.
     """
     kind, colon, there = name.partition(":")
     if upstream:
@@ -96,6 +97,8 @@ def load(name: str, upstream: str = "") -> Model:
         model = load_object(MODELS, name, "model")()
     elif colon and kind in _REMOTE:
         model = load_object(_REMOTE, kind, "model")(there)
+    elif kind in ("http", "https"):
+        model = load_object(_ADDRESS, "address", "model")(name)
     else:
         model = load_object(_ANY_FOLDER, "folder", "model")(name)
     return model

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from pericia import models
 from pericia.config import parse_config
-from pericia.errors import EnoughError, InputError, ModelError
+from pericia.errors import ConfigError, EnoughError, InputError, ModelError
 from pericia.models import Model, Sampler
 from pericia.server.app import create_app
 from pericia.types import Message, Prompt, Sampling
@@ -71,6 +71,19 @@ def test_the_answer_is_that_of_the_model_behind(local: Model, remote: Model) -> 
     assert there.usage.tokens_out == here.usage.tokens_out
     assert remote.context_tokens == local.context_tokens
     assert remote.count_tokens(PROMPT.messages) == local.count_tokens(PROMPT.messages)
+
+
+def test_an_address_names_server_and_model(local: Model, url: str) -> None:
+    name = f"{url}?model=tiny"
+    remote = models.load(name)
+    assert remote.name == name
+    assert (
+        remote.generate(PROMPT, max_new_tokens=12).text
+        == local.generate(PROMPT, max_new_tokens=12).text
+    )
+    remote._client.close()  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match="does not say which one"):
+        models.load(url)
 
 
 def test_an_adapter_is_handed_over_once(local: Model, remote: Model, adapter: Path) -> None:

@@ -4,7 +4,6 @@ An adapter is handed over by vLLM's load_lora_adapter and unload_lora_adapter, s
 """
 
 import json
-import os
 import threading
 import time
 from collections import OrderedDict
@@ -21,7 +20,6 @@ from pericia.errors import EnoughError, InputError, ModelError
 from pericia.examples import as_chat
 from pericia.types import FinishReason, Generation, Message, Prompt, Sampling, TokenLogprob, Usage
 
-KEY_VARIABLE = "PERICIA_UPSTREAM_KEY"
 MAX_LOADED = 16  # adapters on the server at once; the one used least recently makes room
 _CONTEXT_TOKENS = 4096  # where the server does not say
 _BYTES_PER_TOKEN = 3  # a careful guess where nobody counts: English has 4, other languages fewer
@@ -29,38 +27,6 @@ _TOKENS_PER_MESSAGE = 4
 _TAKES_NONE = (
     "vLLM: --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True. Pericia: serve.takes_adapters."
 )
-
-
-def load_openai(name: str) -> "RemoteModel":
-    """Return a model by its name there; OPENAI_BASE_URL and OPENAI_API_KEY say where, as for OpenAI's own client.
-
-    Raises:
-        ModelError: no key is set, or the server does not answer.
-    """
-    with _as_ours(name):
-        return RemoteModel(f"openai:{name}", name, openai.OpenAI())
-
-
-def load_azure(name: str) -> "RemoteModel":
-    """Return an Azure deployment; the variables are those of OpenAI's own client. Raises as `load_openai`."""
-    with _as_ours(name):
-        return RemoteModel(f"azure:{name}", name, openai.AzureOpenAI())
-
-
-def load_upstream(name: str, url: str) -> "RemoteModel":
-    """Return the base `name` as the server at `url` has it: under this name, or as its only base model.
-
-    Raises:
-        ModelError: the server does not answer, or has several models and none of this name.
-    """
-    client = openai.OpenAI(base_url=url, api_key=os.environ.get(KEY_VARIABLE, "none"))
-    with _as_ours(name):
-        listed = client.models.list().data
-    known = [one.id for one in listed if not getattr(one, "parent", None)]
-    if name not in known and len(known) != 1:
-        text = f"The server at '{url}' has no model '{name}'."
-        raise ModelError(text, hint=f"It has: {', '.join(known) or 'none'}.")
-    return RemoteModel(name, name if name in known else known[0], client)
 
 
 class RemoteModel:
@@ -115,7 +81,7 @@ class RemoteModel:
         adapter: Path | None,
         on_text: Callable[[str], None] | None,
     ) -> Generation:
-        with _as_ours(self.name):
+        with as_ours(self.name):
             try:
                 return self._asked(prompt, options, max_new_tokens, adapter, on_text)
             except openai.NotFoundError:  # a server that was started anew knows no adapter any more
@@ -222,7 +188,7 @@ class RemoteModel:
         """Return what the server says of a chat's length, None where it does not count (vLLM and Pericia do)."""
         root = str(self._client.base_url).rstrip("/").removesuffix("/v1")
         body = {"model": self._model, "messages": as_chat(messages)}
-        with _as_ours(self.name):
+        with as_ours(self.name):
             try:
                 counted = self._post(f"{root}/tokenize", body).json()
             except (openai.APIStatusError, ValueError):
@@ -276,7 +242,7 @@ def _read_logprobs(logprobs: Any) -> Iterator[TokenLogprob]:
 
 
 @contextmanager
-def _as_ours(name: str) -> Iterator[None]:
+def as_ours(name: str) -> Iterator[None]:
     """Raise errors of the client as ours; no key is ever part of one."""
     try:
         yield
