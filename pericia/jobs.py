@@ -6,6 +6,7 @@ claimed with a lease that its worker renews, and a lease that has lapsed means t
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sql
@@ -205,39 +206,27 @@ class Ledger(Records):
         with self.engine.begin() as connection:
             connection.execute(EVENTS.insert().values(id=id_, created_at=time.time(), **values))
 
-    def note_step(
-        self, job_id: str, step: int, train_loss: float | None, valid_loss: float | None
-    ) -> bool:
-        """Return whether the step is new; one that a resumed job repeats changes nothing but fills what was missing."""
+    def note_step(self, job_id: str, record: StepRecord) -> None:
+        """Keep what a step has measured; a step that a resumed job repeats only fills in what was missing."""
         is_sqlite = self.engine.dialect.name == "sqlite"
         upsert: Any = sqlite.insert if is_sqlite else postgresql.insert
-        values = {
-            "job_id": job_id,
-            "step": step,
-            "train_loss": train_loss,
-            "valid_loss": valid_loss,
-        }
-        first = upsert(STEPS).values(values).on_conflict_do_nothing().returning(STEPS.c.step)
-        again = (
-            STEPS.update()
-            .where(STEPS.c.job_id == job_id, STEPS.c.step == step)
-            .values(
-                train_loss=sql.func.coalesce(train_loss, STEPS.c.train_loss),
-                valid_loss=sql.func.coalesce(valid_loss, STEPS.c.valid_loss),
-            )
-        )
+        measured = {n: v for n, v in asdict(record).items() if n != "step" and v is not None}
+        values = {"job_id": job_id, "step": record.step, **measured}
+        first = upsert(STEPS).values(values)
+        filled = {name: sql.func.coalesce(STEPS.c[name], first.excluded[name]) for name in measured}
+        if filled:
+            kept = first.on_conflict_do_update(index_elements=["job_id", "step"], set_=filled)
+        else:
+            kept = first.on_conflict_do_nothing()
         with self.engine.begin() as connection:
-            if connection.execute(first).first() is not None:
-                return True
-            connection.execute(again)
-        return False
+            connection.execute(kept)
 
     def steps(self, job_id: str) -> list[StepRecord]:
         """Return the measured steps of a job in order."""
         query = STEPS.select().where(STEPS.c.job_id == job_id).order_by(STEPS.c.step)
         with self.engine.connect() as connection:
             rows = connection.execute(query).mappings().all()
-        return [StepRecord(row["step"], row["train_loss"], row["valid_loss"]) for row in rows]
+        return [made(StepRecord, row) for row in rows]
 
     def forget_job(self, job_id: str) -> None:
         """Delete a job with its events, steps and checkpoints."""

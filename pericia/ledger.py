@@ -27,6 +27,7 @@ class Records:
         if self.engine.dialect.name == "sqlite":
             sql_event.listen(self.engine, "connect", set_up_sqlite)
         TABLES.create_all(self.engine)
+        _add_new_columns(self.engine)
 
     def close(self) -> None:
         """Close the connections of this process."""
@@ -123,6 +124,26 @@ class Records:
 def made(kind: type[Any], row: Any) -> Any:
     """Return a row of the database as its dataclass."""
     return kind(**{name: row[name] for name in kind.__dataclass_fields__})
+
+
+def _add_new_columns(engine: sql.Engine) -> None:
+    """Give the tables of an older version the columns that have come since: nullable ones, empty in older rows."""
+    for table in TABLES.tables.values():
+        for column in _missing(engine, table):
+            kind = column.type.compile(engine.dialect)
+            added = sql.text(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
+            try:
+                with engine.begin() as connection:
+                    connection.execute(added)
+            except sql.exc.DatabaseError:
+                if column in _missing(engine, table):
+                    raise
+                # else another process has added it at the same moment
+
+
+def _missing(engine: sql.Engine, table: sql.Table) -> list["sql.Column[Any]"]:
+    there = {column["name"] for column in sql.inspect(engine).get_columns(table.name)}
+    return [column for column in table.columns if column.name not in there]
 
 
 def set_up_sqlite(connection: Any, _: Any) -> None:

@@ -85,6 +85,8 @@ STEPS = sql.Table(
     sql.Column("step", sql.Integer, primary_key=True),
     _number("train_loss"),
     _number("valid_loss"),
+    _number("train_accuracy"),
+    _number("valid_accuracy"),
 )
 CHECKPOINTS = _table(
     "checkpoints",
@@ -171,9 +173,13 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
+    """What a step has measured; an accuracy is the share of the answers' tokens that are the model's likeliest."""
+
     step: int
-    train_loss: float | None
-    valid_loss: float | None
+    train_loss: float | None = None
+    valid_loss: float | None = None
+    train_accuracy: float | None = None
+    valid_accuracy: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

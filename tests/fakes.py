@@ -150,12 +150,13 @@ class FakeTrainer:
             time.sleep(self.step_s)
             is_last_of_epoch = step % steps_an_epoch == 0
             if on_event is not None:
-                on_event(TrainEvent(step, num_steps, loss=1 / step))
+                on_event(TrainEvent(step, num_steps, loss=1 / step, accuracy=step / 100))
                 if is_last_of_epoch:
                     loss = 2 / step
                     if self.valid_losses:
                         loss = self.valid_losses[step // steps_an_epoch - 1]
-                    on_event(TrainEvent(step, num_steps, validation_loss=loss))
+                    valid = {"validation_loss": loss, "validation_accuracy": step / 200}
+                    on_event(TrainEvent(step, num_steps, **valid))
             if is_last_of_epoch:
                 checkpoint = folder / "checkpoints" / f"checkpoint-{step}"
                 _write_adapter(checkpoint)

@@ -1,5 +1,6 @@
 """The ledger: states move as they may, one worker holds a job, nothing is written by halves."""
 
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 
 from pericia import jobs
 from pericia.errors import ConflictError, InputError, NotFoundError
-from pericia.jobs import Event, Job, Ledger, StoredFile, new_id
+from pericia.jobs import Event, Job, Ledger, StepRecord, StoredFile, new_id
 
 
 @pytest.fixture
@@ -77,17 +78,34 @@ def test_a_move_tells_and_sets_in_one_write_or_not_at_all(ledger: Ledger) -> Non
 
 def test_a_step_is_counted_once_and_filled_up(ledger: Ledger) -> None:
     job = queued(ledger)
-    assert ledger.note_step(job.id, 1, 0.5, None)
-    assert not ledger.note_step(job.id, 1, None, 0.7)
-    assert not ledger.note_step(job.id, 1, None, None)
-    assert [(s.step, s.train_loss, s.valid_loss) for s in ledger.steps(job.id)] == [(1, 0.5, 0.7)]
+    for record in (
+        StepRecord(1, train_loss=0.5, train_accuracy=0.25),
+        StepRecord(1, train_loss=0.9, valid_loss=0.7),
+        StepRecord(1),
+    ):
+        ledger.note_step(job.id, record)
+    assert ledger.steps(job.id) == [StepRecord(1, 0.5, 0.7, 0.25)]
+
+
+def test_a_ledger_of_an_older_version_gets_its_new_columns(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "ledger.db")
+    database.execute(
+        "CREATE TABLE steps (job_id VARCHAR, step INTEGER, train_loss FLOAT, valid_loss FLOAT, PRIMARY KEY (job_id, step))"
+    )
+    database.execute("INSERT INTO steps VALUES ('ftjob-1', 1, 0.5, NULL)")
+    database.commit()
+    database.close()
+    ledger = Ledger(tmp_path)
+    ledger.note_step("ftjob-1", StepRecord(2, 0.4, train_accuracy=0.5))
+    assert ledger.steps("ftjob-1") == [StepRecord(1, 0.5), StepRecord(2, 0.4, None, 0.5)]
+    ledger.close()
 
 
 def test_many_threads_write_at_once(ledger: Ledger) -> None:
     job = queued(ledger)
 
     def write(number: int) -> None:
-        ledger.note_step(job.id, number % 40, float(number), None)
+        ledger.note_step(job.id, StepRecord(number % 40, float(number)))
         ledger.tell(job.id, str(number))
 
     with ThreadPoolExecutor(8) as pool:

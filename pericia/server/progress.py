@@ -4,9 +4,10 @@ import math
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from pericia.jobs import Checkpoint, Job, Ledger, Status, new_id
+from pericia.jobs import Checkpoint, Event, Job, Ledger, Status, StepRecord, new_id
 from pericia.types import TrainEvent
 
 KEPT_CHECKPOINTS = 3
@@ -33,34 +34,59 @@ class Progress:
         self._status = status
         self._has_validation = has_validation
         self._started: tuple[float, int] | None = None
-        self._last_valid_loss: float | None = None
+        self._valid = StepRecord(0)  # as last measured, on the whole file
+        told: list[Event] = ledger.all(Event, job_id=job.id)
+        self._told = {event.metrics["step"] for event in told if event.metrics}
+        self._held: TrainEvent | None = None  # waits for the validation of its step
         self._kept_steps: set[int] = set()
 
     def __call__(self, event: TrainEvent) -> None:
-        valid_loss = event.validation_loss if self._has_validation else None
-        self._last_valid_loss = valid_loss if valid_loss is not None else self._last_valid_loss
         if event.step > 0:
-            is_new = self._ledger.note_step(self._job.id, event.step, event.loss, valid_loss)
-            if event.loss is not None and is_new and self._is_shown(event):
-                self._tell_metrics(event, event.loss)
+            self._note(event)
         self._estimate(event)
         self.keep_checkpoints()
         if self._status() != "running" and event.step > 0:
+            self.tell_held()
             raise StopTrainingError
+
+    def _note(self, event: TrainEvent) -> None:
+        """Record what was measured, and tell of it once; a step that is repeated after a resume is not told again."""
+        if self._held is not None and self._held.step != event.step:
+            self.tell_held()
+        record = StepRecord(event.step, event.loss, train_accuracy=event.accuracy)
+        if self._has_validation and event.validation_loss is not None:
+            valid = event.validation_loss, event.validation_accuracy
+            record = replace(record, valid_loss=valid[0], valid_accuracy=valid[1])
+            self._valid = record
+        self._ledger.note_step(self._job.id, record)
+        if event.loss is not None and event.step not in self._told and self._is_shown(event):
+            self._held = event
+        if not self._has_validation or record.valid_loss is not None:
+            self.tell_held()
+
+    def tell_held(self) -> None:
+        """Tell of the step that still waits, if one does."""
+        if self._held is not None:
+            self._tell_metrics(self._held)
+            self._told.add(self._held.step)
+            self._held = None
 
     def _is_shown(self, event: TrainEvent) -> bool:
         every = 0 if self._job.dialect == "azure" else 1
         return event.num_steps < 20 or event.step % 10 == every
 
-    def _tell_metrics(self, event: TrainEvent, loss: float) -> None:
-        metrics = {"step": event.step, "train_loss": loss}
+    def _tell_metrics(self, event: TrainEvent) -> None:
         if self._job.dialect == "azure":
-            text = f"Step {event.step}: training loss={loss}"
+            text = f"Step {event.step}: training loss={event.loss}"
         else:
-            text = f"Step {event.step}/{event.num_steps}: training loss={loss:.2f}"
-        if self._last_valid_loss is not None:
-            text += f", validation loss={self._last_valid_loss:.2f}"
-            metrics["valid_loss"] = self._last_valid_loss
+            text = f"Step {event.step}/{event.num_steps}: training loss={event.loss:.2f}"
+        valid = self._valid
+        if valid.valid_loss is not None:
+            text += f", validation loss={valid.valid_loss:.2f}"
+        record = replace(
+            valid, step=event.step, train_loss=event.loss, train_accuracy=event.accuracy
+        )
+        metrics = metrics_of(record, is_measured=valid.step == event.step)
         self._ledger.tell(self._job.id, text, metrics=metrics)
 
     def _estimate(self, event: TrainEvent) -> None:
@@ -81,7 +107,7 @@ class Progress:
         if not new:
             return
         known: list[Checkpoint] = self._ledger.all(Checkpoint, job_id=self._job.id)
-        losses = {record.step: record for record in self._ledger.steps(self._job.id)}
+        measured = {record.step: record for record in self._ledger.steps(self._job.id)}
         for made in sorted(new, key=step_of):
             step = step_of(made)
             self._kept_steps.add(step)
@@ -89,10 +115,7 @@ class Progress:
                 continue
             kept = folder / "checkpoints" / f"step-{step}"
             copy_adapter(made, kept)
-            metrics: dict[str, float] = {"step": step}
-            if (loss := losses.get(step)) is not None:
-                found = {"train_loss": loss.train_loss, "full_valid_loss": loss.valid_loss}
-                metrics |= {name: value for name, value in found.items() if value is not None}
+            metrics = metrics_of(measured.get(step, StepRecord(step)), is_measured=True)
             values = {"job_id": self._job.id, "step": step, "folder": str(kept), "metrics": metrics}
             id_ = new_id("ftchkpt-" if self._job.dialect == "azure" else "ftckpt_")
             known.append(self._ledger.add(Checkpoint, id_, **values))
@@ -103,6 +126,24 @@ class Progress:
                 continue
             self._ledger.remove(Checkpoint, old.id)
             shutil.rmtree(old.folder, ignore_errors=True)
+
+
+def metrics_of(record: StepRecord, *, is_measured: bool) -> dict[str, float]:
+    """Return OpenAI's fields of a step; `full_` ones only where this step has measured the validation file.
+
+    `valid_` fields hold what was measured last, of the whole file as well.
+    """
+    found = {
+        "train_loss": record.train_loss,
+        "train_mean_token_accuracy": record.train_accuracy,
+        "valid_loss": record.valid_loss,
+        "valid_mean_token_accuracy": record.valid_accuracy,
+    }
+    if is_measured:
+        found["full_valid_loss"] = record.valid_loss
+        found["full_valid_mean_token_accuracy"] = record.valid_accuracy
+    measured = {name: value for name, value in found.items() if value is not None}
+    return {"step": record.step, **measured}
 
 
 def _valid_loss(checkpoint: Checkpoint) -> float:

@@ -140,6 +140,7 @@ def _train(
         parent=Path(job.parent) if job.parent else None,
         on_event=progress,
     )
+    progress.tell_held()
     progress.keep_checkpoints()
     manifest = {
         "id": job.id,
@@ -213,10 +214,11 @@ def _finish(
 
 def _write_results(ledger: Ledger, job: Job) -> StoredFile:
     lines = [CSV_HEADER]
-    for record in ledger.steps(job.id):
-        loss = "" if record.train_loss is None else str(record.train_loss)
-        valid = "" if record.valid_loss is None else str(record.valid_loss)
-        lines.append(f"{record.step},{loss},,{valid},,,{valid},")
+    for one in ledger.steps(job.id):
+        train = one.train_loss, one.train_accuracy
+        valid = one.valid_loss, one.valid_accuracy
+        row = (one.step, *train, *valid, one.train_accuracy, *valid)
+        lines.append(",".join("" if value is None else str(value) for value in row))
     data = ("\n".join(lines) + "\n").encode()
     id_ = new_id("file-")
     write_atomic(ledger.file_path(id_), data)

@@ -195,7 +195,9 @@ def _step(event: Any) -> TrainEvent | None:
         return None
     num_steps = int(found[2]) if found and found[2] else int(data.get("total_steps") or 0)
     valid = data.get("full_valid_loss", data.get("valid_loss"))
-    return TrainEvent(int(step), num_steps, data.get("train_loss"), valid)
+    right = data.get("train_mean_token_accuracy")
+    valid_right = data.get("full_valid_mean_token_accuracy", data.get("valid_mean_token_accuracy"))
+    return TrainEvent(int(step), num_steps, data.get("train_loss"), valid, right, valid_right)
 
 
 def _fields(made: RemoteModel) -> dict[str, Any]:

@@ -65,12 +65,17 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class TrainEvent:
-    """One line of progress; `loss` and `validation_loss` where the step measured them."""
+    """One line of progress; losses and accuracies where the step measured them.
+
+    An accuracy is the share of the tokens that count in the loss which the model holds for the likeliest.
+    """
 
     step: int
     num_steps: int
     loss: float | None = None
     validation_loss: float | None = None
+    accuracy: float | None = None
+    validation_accuracy: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

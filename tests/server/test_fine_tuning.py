@@ -82,6 +82,8 @@ def test_ten_rows_become_a_model_that_chats(start: Start) -> None:
     steps = [event for event in reversed(every) if event.type == "metrics"]
     assert [event.data["step"] for event in steps] == list(range(1, 100, 10))  # type: ignore[index]
     assert steps[1].message == "Step 11/100: training loss=0.09"
+    measured = {"step": 11, "train_loss": 1 / 11, "train_mean_token_accuracy": 0.11}
+    assert steps[1].data == measured
 
     checkpoints = client.fine_tuning.jobs.checkpoints.list(job.id).data
     assert [c.step_number for c in checkpoints] == [100, 90, 80]
@@ -95,7 +97,7 @@ def test_ten_rows_become_a_model_that_chats(start: Start) -> None:
 
     content = client.files.content(done.result_files[0]).text.splitlines()
     assert content[0].startswith("step,train_loss,train_accuracy,valid_loss,valid_mean_token")
-    assert content[1].startswith("1,1.0,")
+    assert content[1] == "1,1.0,0.01,,,0.01,,"
     assert len(content) == 101
     assert client.files.retrieve(done.result_files[0]).filename == "step_metrics.csv"
 
@@ -115,6 +117,35 @@ def test_the_cookbook_counts_and_validation(start: Start) -> None:
     assert steps == list(range(131, 302, 10))
     assert messages[-3].startswith("Step 301/303: training loss=0.00, validation loss=0.01")
     assert len(messages) == 20
+
+
+def test_the_last_step_of_an_epoch_tells_its_own_validation(start: Start) -> None:
+    client = start().openai("/openai/v1")
+    file, other = upload(client, lines(10)), upload(client, lines(10, first=200))
+    job = client.fine_tuning.jobs.create(
+        model="fake-base",
+        training_file=file,
+        validation_file=other,
+        hyperparameters={"n_epochs": 1},
+    )
+    done = ended(client, job.id)
+    events = [e for e in client.fine_tuning.jobs.list_events(job.id) if e.type == "metrics"]
+    assert [event.data["step"] for event in events] == list(range(10, 0, -1))  # type: ignore[index]
+    measured = {
+        "step": 10,
+        "train_loss": 0.1,
+        "train_mean_token_accuracy": 0.1,
+        "valid_loss": 0.2,
+        "valid_mean_token_accuracy": 0.05,
+        "full_valid_loss": 0.2,
+        "full_valid_mean_token_accuracy": 0.05,
+    }
+    assert events[0].data == pytest.approx(measured)
+    assert "valid_loss" not in dict(events[1].data)  # type: ignore[call-overload]
+    (checkpoint,) = client.fine_tuning.jobs.checkpoints.list(job.id).data
+    assert checkpoint.metrics.to_dict() == pytest.approx(measured)
+    rows = client.files.content(done.result_files[0]).text.splitlines()
+    assert rows[-1] == "10,0.1,0.1,0.2,0.05,0.1,0.2,0.05"
 
 
 def test_the_best_checkpoint_is_kept_beside_the_last_three(start: Start) -> None:

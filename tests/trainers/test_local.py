@@ -368,6 +368,16 @@ def test_the_loss_of_answers_alone_is_the_loss(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(steps, "AnswerTrainer", SFTTrainer)
-    recorded = run(trainer, book, tiny_model, SETTINGS, tmp_path)
+    events: list[TrainEvent] = []
+    recorded = run(trainer, book, tiny_model, SETTINGS, tmp_path, on_event=events.append)
     assert recorded["losses"] == pytest.approx(trained[1]["losses"], abs=1e-3)
     assert recorded["losses"][0] == pytest.approx(trained[1]["losses"][0], abs=1e-5)
+    ours = [event.accuracy for event in trained[2] if event.loss is not None]
+    theirs = [event.accuracy for event in events if event.loss is not None]
+    assert ours == pytest.approx(theirs, abs=1e-6)  # as TRL counts it
+    assert 0 <= (theirs[0] or 0) < (theirs[-1] or 0) <= 1
+    assert all(
+        event.validation_accuracy is not None
+        for event in trained[2]
+        if event.validation_loss is not None
+    )

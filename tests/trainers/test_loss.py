@@ -15,11 +15,12 @@ def test_loss_and_gradient_are_those_of_torch(
     monkeypatch.setattr(module, "_TILE", tile)
     torch.manual_seed(0)
     logits = (torch.randn(23, 100) * 8).to(dtype)
-    labels = torch.randint(0, 100, (23,))
+    labels = torch.where(torch.arange(23) % 3 == 0, logits.argmax(dim=1), 7)
     ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
-    loss = summed_loss(ours, labels)
+    loss, num_right = summed_loss(ours, labels)
     expected = torch.nn.functional.cross_entropy(theirs.float(), labels, reduction="sum")
     torch.testing.assert_close(loss, expected, rtol=1e-6, atol=1e-4)
+    assert int(num_right) == int((logits.float().argmax(dim=1) == labels).sum())
     (loss / 7).backward()  # type: ignore[no-untyped-call]
     (expected / 7).backward()  # type: ignore[no-untyped-call]
     assert ours.grad is not None
@@ -29,7 +30,8 @@ def test_loss_and_gradient_are_those_of_torch(
 
 def test_huge_logits_do_not_overflow() -> None:
     logits = torch.tensor([[1e4, -1e4], [-3e4, 3e4]], requires_grad=True)
-    loss = summed_loss(logits, torch.tensor([0, 0]))
+    loss, num_right = summed_loss(logits, torch.tensor([0, 0]))
     assert float(loss.detach()) == pytest.approx(6e4)
+    assert int(num_right) == 1
     loss.backward()  # type: ignore[no-untyped-call]
     assert torch.isfinite(logits.grad).all()  # type: ignore[arg-type]

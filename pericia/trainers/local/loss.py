@@ -17,15 +17,19 @@ class _SummedLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def forward(
+        ctx: Any, logits: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         gradient = torch.empty_like(logits)
         total = torch.zeros((), dtype=torch.float32, device=logits.device)
+        num_right = torch.zeros((), dtype=torch.int64, device=logits.device)
         rows = max(1, _TILE // logits.shape[1])
         parts = (tensor.split(rows) for tensor in (logits, labels, gradient))
         for tile, answers, slot in zip(*parts, strict=True):
             wide = tile.float()
             wide = wide - wide.amax(dim=1, keepdim=True)
             picked = wide.gather(1, answers[:, None])
+            num_right += (picked == 0).sum()  # the label has the largest logit
             odds = wide.exp_()
             sums = odds.sum(dim=1, keepdim=True)
             total += (sums.log() - picked).sum()
@@ -33,7 +37,8 @@ class _SummedLoss(torch.autograd.Function):
             odds.scatter_add_(1, answers[:, None], -torch.ones_like(picked))
             slot.copy_(odds)
         ctx.save_for_backward(gradient)
-        return total
+        ctx.mark_non_differentiable(num_right)
+        return total, num_right
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, None]:
@@ -41,7 +46,10 @@ class _SummedLoss(torch.autograd.Function):
         return gradient * grad_outputs[0].to(gradient.dtype), None
 
 
-def summed_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return the sum of the cross entropies, in fp32; `logits` is (n, vocabulary), `labels` (n,), all of them counted."""
-    total: torch.Tensor = _SummedLoss.apply(logits, labels)
-    return total
+def summed_loss(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the sum of the cross entropies, in fp32, and how many labels are the likeliest token.
+
+    `logits` is (n, vocabulary), `labels` (n,), all of them counted.
+    """
+    total, num_right = _SummedLoss.apply(logits, labels)
+    return total, num_right

@@ -217,7 +217,7 @@ def _loss(model: Any, lengths: Sequence[int], num_labels: int | None) -> torch.T
     head = causal.get_output_embeddings().weight
     if labels * head.shape[0] <= MOST_LOGITS:
         logits = model(**inputs, logits_to_keep=torch.arange(labels)).logits
-        return summed_loss(logits[0], torch.zeros(labels, dtype=torch.long))
+        return summed_loss(logits[0], torch.zeros(labels, dtype=torch.long))[0]
     hidden = causal.get_decoder()(**inputs).last_hidden_state
     tiled: torch.Tensor = _TiledHead.apply(hidden.flatten(0, 1), head)
     return tiled

@@ -29,6 +29,20 @@ class AnswerTrainer(SFTTrainer):
     answers, so for small models that projection would be most of the work.
     """
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._right: list[torch.Tensor] = []  # labels that are the likeliest token, and all labels
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log also the share of labels that are the likeliest token, under TRL's name for it."""
+        if self._right:
+            counts = torch.stack(self._right).sum(dim=0).to(self.accelerator.device)
+            right, number = self.accelerator.reduce(counts, "sum").tolist()
+            mode = "train" if self.model.training else "eval"  # type: ignore[union-attr]
+            self._metrics[mode]["mean_token_accuracy"] = [right / max(1, number)]
+            self._right.clear()
+        super().log(logs, start_time)
+
     def compute_loss(
         self,
         model: Any,
@@ -51,9 +65,10 @@ class AnswerTrainer(SFTTrainer):
         logits = model(**others, use_cache=False, logits_to_keep=columns).logits
         kept = counted[:, columns]
         if len(labels) == 1:  # one row: every column kept counts
-            loss = summed_loss(logits[0], labels[0, columns])
+            loss, num_right = summed_loss(logits[0], labels[0, columns])
         else:
-            loss = summed_loss(logits[kept], labels[:, columns][kept])
+            loss, num_right = summed_loss(logits[kept], labels[:, columns][kept])
+        self._right.append(torch.stack([num_right, kept.sum()]))
         if num_items_in_batch is None:
             return loss / kept.sum()
         if self.args.average_tokens_across_devices:
@@ -116,8 +131,9 @@ class Progress(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if self._on_event is not None and ("loss" in logs or "eval_loss" in logs):
-            losses = logs.get("loss"), logs.get("eval_loss")
-            self._on_event(TrainEvent(state.global_step, state.max_steps, *losses))
+            names = ("loss", "eval_loss", "mean_token_accuracy", "eval_mean_token_accuracy")
+            measured = map(logs.get, names)
+            self._on_event(TrainEvent(state.global_step, state.max_steps, *measured))
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if not state.is_world_process_zero:
