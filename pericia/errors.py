@@ -81,4 +81,8 @@ class JobError(PericiaError):
 
 
 class EnoughError(Exception):
-    """Raised by an `on_text` that wants no more text: the model ends and returns what it has written so far."""
+    """Raised by one who is told of progress and wants no more of it.
+
+    By an `on_text`: the model ends and returns what it has written so far. By an `on_event`: the trainer saves the
+    step, and passes the error on.
+    """

@@ -19,7 +19,7 @@ from pericia import embedders, models
 from pericia.config import Config
 from pericia.embedders import Embedder
 from pericia.errors import InputError
-from pericia.jobs import DATABASE_VARIABLE, Ledger
+from pericia.jobs import DATABASE_VARIABLE, Key, Ledger
 from pericia.models import Model
 from pericia.server import (
     azure,
@@ -89,6 +89,9 @@ def create_app(
     """Return the app. `key` None means what PERICIA_API_KEY says; "" turns keys off.
 
     `renew` serves by settings that are written meanwhile; without it they hold from the next start on.
+
+    Raises:
+        InputError: keys have been handed out, and the owner's is not set.
     """
     ledger = Ledger(workspace.state / "server", os.environ.get(DATABASE_VARIABLE, ""))
     room = room or Industry(config, workspace)
@@ -97,6 +100,12 @@ def create_app(
     turns = Turns(config.serve.max_waiting, config.serve.together)
     meter = Meter(ledger, lambda: turns.num_waiting)
     key = os.environ.get("PERICIA_API_KEY", "") if key is None else key
+    if not key and ledger.all(Key):
+        ledger.close()
+        raise InputError(
+            "This server has handed out keys, and PERICIA_API_KEY, the owner's, is not set: anybody would be let in.",
+            hint="Set it. To serve without keys, delete them first: DELETE /api/keys/ID",
+        )
     gate = Gate(ledger, key, config.serve.requests_per_minute)
     house = House(
         config=config,

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pericia.errors import PericiaError
 from pericia.server.gate import Gate
 from pericia.server.metrics import Meter
-from pericia.server.wire import error_response, limited
+from pericia.server.wire import REFUSAL, error_response, limited
 
 _LOG_BYTES = 10 << 20
 _LOGS_KEPT = 5
@@ -83,10 +83,12 @@ class Envelope:
             await send(message)
 
         try:
+            if (refusal := scope.get(REFUSAL)) is not None:
+                raise refusal
             if not path.startswith(self._open_paths):
                 who = self._gate.check(headers, method, path).id
             await self._app(scope, limited(receive, headers, path), send_with_id)
-        except PericiaError as error:  # of the gate, or of the announced length
+        except PericiaError as error:  # of the door, of the gate, or of the announced length
             await error_response(error, path)(scope, receive, send_with_id)
         except Exception as error:
             if status != _GONE:  # the answer has begun

@@ -15,6 +15,7 @@ from pericia.server.schemas import Hyperparameters, JobRequest
 from pericia.server.served import Served
 from pericia.server.training import copy_files
 from pericia.server.wire import Dialect, RequestError, dialect_of, page
+from pericia.server.work import check_base
 
 REPEAT_WITHIN_S = 120
 MAX_LIMIT = 100
@@ -137,11 +138,14 @@ def steer(house: House, job_id: str, act: str) -> Job:
     """Return the job after it was asked to `cancel`, `pause` or `resume`.
 
     Raises:
-        NotFoundError: there is no such job, or no such act. ConflictError: its state forbids it.
+        NotFoundError: there is no such job, or no such act. ConflictError: its state forbids it. ChangedError: the
+            base is no longer what the job began with.
     """
     if act not in _ACTS:
         raise NotFoundError(f"A job cannot '{act}'.", hint=f"It can: {', '.join(_ACTS)}.")
     before, after, text = _ACTS[act]
+    if act == "resume":
+        check_base(house.ledger, house.ledger.get(Job, job_id))
     return house.ledger.move(job_id, before, after, [("info", text)])
 
 

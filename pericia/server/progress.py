@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from pericia.errors import EnoughError
 from pericia.jobs import Checkpoint, Event, Job, Ledger, Status, StepRecord, new_id
 from pericia.types import TrainEvent
 
@@ -14,7 +15,7 @@ KEPT_CHECKPOINTS = 3
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
-class StopTrainingError(Exception):
+class StopTrainingError(EnoughError):
     """The job is not to go on now."""
 
 
@@ -46,7 +47,6 @@ class Progress:
         self._estimate(event)
         self.keep_checkpoints()
         if self._status() != "running" and event.step > 0:
-            self.tell_held()
             raise StopTrainingError
 
     def _note(self, event: TrainEvent) -> None:

@@ -98,7 +98,7 @@ class Training:
         resolved = resolve(job, len(examples), self._settings)
         counts = (
             f"{len(examples)} examples, {resolved['n_epochs']} epochs, batches of {resolved['batch_size']}, "
-            f"learning rate {resolved['settings']['learning_rate']} x {resolved['learning_rate_multiplier']:g}"
+            f"learning rate multiplier {resolved['learning_rate_multiplier']:g}"
         )
         told += [("info", "Files validated, moving job to queued state"), ("info", counts)]
         self._ledger.try_move(job.id, ["validating"], "queued", told, resolved=resolved)

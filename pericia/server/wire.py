@@ -45,6 +45,7 @@ _NOT_SERVED = {
     "conversations": "Conversations are not served. Send the earlier messages with each request.",
 }
 _JSON = json.JSONEncoder(ensure_ascii=False, default=jsonable_encoder)
+REFUSAL = "pericia.refusal"  # in the scope of a request that the page's door does not let in
 T = TypeVar("T")
 log = logging.getLogger("pericia.server")
 

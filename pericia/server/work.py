@@ -11,11 +11,12 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from pericia import bases
 from pericia.config import TrainConfig
 from pericia.errors import InputError, PericiaError
 from pericia.examples import read_examples
@@ -43,10 +44,13 @@ CSV_HEADER = (
     "train_mean_token_accuracy,full_valid_loss,full_valid_mean_token_accuracy"
 )
 _STAND_INS = 4  # rows
+_BEGAN_WITH = "began-with.json"
 
 
 class ChangedError(InputError):
     """A job that has begun would go on with something else than it began with; its checkpoints are kept."""
+
+    code = "base_changed"
 
 
 def train_next(
@@ -128,20 +132,22 @@ def _train(
         text = f"{preparation.num_too_long} examples of more than {settings.max_tokens} tokens are left out."
         ledger.tell(job.id, text, level="warn")
     if preparation.learning_rate:
-        ledger.tell(
-            job.id, f"The learning rate is {preparation.learning_rate:.3g} after its warm-up."
-        )
+        rate, multiplier = preparation.learning_rate, job.resolved["learning_rate_multiplier"]
+        text = f"The learning rate is {rate:.3g} after its warm-up, the multiplier {multiplier:g} included."
+        ledger.tell(job.id, text)
     progress = Progress(ledger, job, status, has_validation=bool(job.validation_file))
-    recorded = trainer.train(
-        preparation,
-        job.base,
-        settings,
-        folder / "training",
-        parent=Path(job.parent) if job.parent else None,
-        on_event=progress,
-    )
-    progress.tell_held()
-    progress.keep_checkpoints()
+    try:
+        recorded = trainer.train(
+            preparation,
+            job.base,
+            settings,
+            folder / "training",
+            parent=Path(job.parent) if job.parent else None,
+            on_event=progress,
+        )
+    finally:
+        progress.tell_held()
+        progress.keep_checkpoints()
     manifest = {
         "id": job.id,
         "base": job.base,
@@ -157,17 +163,36 @@ def _train(
 
 def _check_unchanged(folder: Path, preparation: Preparation, dataset: Dataset) -> None:
     """Raise ChangedError where a job that goes on would not be the one that it was: it would start over in silence."""
-    path = folder / "began-with.json"
     now = {
         "base model": preparation.base_sha256,
         "chat template": preparation.template_sha256,
         "training files": dataset.sha256,
     }
+    _compare(folder, now)
+    write_json(folder / _BEGAN_WITH, now)
+
+
+def _compare(folder: Path, now: Mapping[str, str]) -> None:
+    path = folder / _BEGAN_WITH
     began = json.loads(path.read_text(encoding="utf-8")) if path.exists() else now
     if changed := [name for name, sha256 in now.items() if began.get(name) != sha256]:
         text = f"The job cannot go on: changed since it began: {', '.join(changed)}."
         raise ChangedError(text, hint="Bring it back and resume, or start a new job.")
-    write_json(path, now)
+
+
+def check_base(ledger: Ledger, job: Job) -> None:
+    """Raise ChangedError where a job's base is no longer the folder that it began with.
+
+    A base of the hub is left to the worker, which fetches it.
+    """
+    is_folder = Path(job.base).is_absolute() or Path(job.base).exists()
+    if job.base != bases.BUNDLED and not is_folder:
+        return
+    try:
+        now = bases.base_sha256(bases.base_folder(job.base))
+    except PericiaError as error:
+        raise ChangedError(f"The job cannot go on: {error.message}", hint=error.hint) from error
+    _compare(ledger.job_folder(job.id), {"base model": now})
 
 
 def _dataset(folder: Path) -> Dataset:

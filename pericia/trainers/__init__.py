@@ -35,7 +35,7 @@ class Trainer(Protocol):
         """Write the adapter into `folder` and return what training recorded, ready for the manifest.
 
         Checkpoints lie in `folder / "checkpoints"`; a run that was killed resumes from the last good one. `parent`
-        is an adapter to go on from.
+        is an adapter to go on from. An `on_event` that raises EnoughError ends the run once the step is a checkpoint.
 
         Raises:
             PreflightError: training would fail silently. JobError: it failed; checkpoints are kept.

@@ -82,10 +82,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
         key: str = "",
         trainer: FakeTrainer | None = None,
         root: Path = tmp_path,
+        base: str = "fake-base",
         **settings: object,
     ) -> Running:
         model = model or FakeModel()
-        config = parse_config({"name": "pumps", "model": "fake-base", **settings}, "test")
+        config = parse_config({"name": "pumps", "model": base, **settings}, "test")
         app = create_app(
             Workspace(root),
             config,

@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,8 +11,10 @@ import pytest
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 
+from pericia.bases import base_sha256
 from tests.fakes import FakeTrainer
 from tests.server.conftest import PATIENCE_S, Running, Start
+from tests.tiny_model import build_tiny_model
 
 
 def lines(count: int, first: int = 0) -> bytes:
@@ -286,6 +289,27 @@ def test_a_job_does_not_go_on_with_another_base(start: Start) -> None:
     assert refused.level == "error"
     assert "changed since it began: base model." in refused.message
     trainer.base_sha256 = "base"
+    client.fine_tuning.jobs.resume(job.id)
+    assert ended(client, job.id).status == "succeeded"
+
+
+def test_resuming_on_a_base_that_was_changed_is_refused(start: Start, tmp_path: Path) -> None:
+    base = build_tiny_model(tmp_path / "base")
+    trainer = FakeTrainer(step_s=0.02)
+    trainer.base_sha256 = base_sha256(base)
+    client = start(trainer=trainer, base=str(base)).openai(strict=False)
+    job = create(client, lines(10), model=str(base))
+    ended(client, job.id, "running")
+    client.fine_tuning.jobs.pause(job.id)
+    ended(client, job.id, "paused")
+    config = base / "config.json"
+    before = config.read_text(encoding="utf-8")
+    config.write_text(before.replace("}", ', "changed": true}', 1), encoding="utf-8")
+    with pytest.raises(openai.BadRequestError, match="changed since it began: base model") as error:
+        client.fine_tuning.jobs.resume(job.id)
+    assert error.value.code == "base_changed"
+    assert str(client.fine_tuning.jobs.retrieve(job.id).status) == "paused"
+    config.write_text(before, encoding="utf-8")
     client.fine_tuning.jobs.resume(job.id)
     assert ended(client, job.id).status == "succeeded"
 

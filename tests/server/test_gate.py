@@ -11,6 +11,7 @@ import httpx
 import openai
 import pytest
 
+from pericia.errors import InputError
 from pericia.jobs import Key, Ledger
 from pericia.server.gate import need_of
 from tests.server.conftest import PATIENCE_S, Running, Start
@@ -80,6 +81,17 @@ def test_no_key_is_made_where_none_is_asked_for(start: Start) -> None:
     assert refused.status_code == 400
     assert refused.json()["error"]["code"] == "keys_are_off"
     assert "PERICIA_API_KEY" in refused.json()["error"]["message"]
+
+
+def test_keys_that_were_handed_out_are_not_forgotten_at_the_next_start(start: Start) -> None:
+    server = start(key="owner-key")
+    made = key_for(server, "infer")
+    with pytest.raises(InputError, match="PERICIA_API_KEY, the owner's, is not set"):
+        start(key="")
+    headers = {"authorization": "Bearer owner-key"}
+    url = f"{server.url}/api/keys/{made['id']}"
+    assert httpx.delete(url, headers=headers, timeout=PATIENCE_S).is_success
+    assert start(key="").openai().models.list().data
 
 
 def test_a_key_may_send_so_many_requests_a_minute(start: Start) -> None:

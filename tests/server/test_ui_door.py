@@ -40,6 +40,7 @@ def test_another_name_is_not_answered(start: Start) -> None:
         answer = get(server.url + path, headers={"host": "rebound.example"})
         assert answer.status_code == 421
         assert answer.json()["error"]["code"] == "unknown_host"
+        assert answer.headers["x-request-id"].startswith("req_")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from pericia import models
 from pericia.config import TrainConfig
-from pericia.errors import JobError, ModelError, NotFoundError, PreflightError
+from pericia.errors import EnoughError, JobError, ModelError, NotFoundError, PreflightError
 from pericia.preflight import check_preparation
 from pericia.prompts import closed_book_prompt
 from pericia.trainers import Trainer
@@ -143,6 +143,33 @@ def test_a_killed_job_resumes_to_the_same_bytes(
     assert recorded["resumed"] == (step > 5)
     assert steps[0] == (step // 5) * 5 + 1
     assert recorded["losses"] == trained[1]["losses"]
+    name = "adapter_model.safetensors"
+    assert (tmp_path / name).read_bytes() == (trained[0] / name).read_bytes()
+
+
+def test_a_job_that_is_told_to_end_saves_the_step_in_hand(
+    trained: tuple[Path, Mapping[str, Any], list[TrainEvent]],
+    trainer: Trainer,
+    book: Dataset,
+    tiny_model: Path,
+    tmp_path: Path,
+) -> None:
+    def pause(event: TrainEvent) -> None:
+        if event.step == 7:
+            raise EnoughError
+
+    with pytest.raises(EnoughError):
+        run(trainer, book, tiny_model, SETTINGS, tmp_path, on_event=pause)
+    steps: list[int] = []
+    run(
+        trainer,
+        book,
+        tiny_model,
+        SETTINGS,
+        tmp_path,
+        on_event=lambda e: steps.append(e.step) if e.loss else None,
+    )
+    assert steps == list(range(8, 41))
     name = "adapter_model.safetensors"
     assert (tmp_path / name).read_bytes() == (trained[0] / name).read_bytes()
 

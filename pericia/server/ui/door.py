@@ -14,7 +14,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pericia.server.wire import RequestError, error_response
+from pericia.server.wire import REFUSAL, RequestError
 
 POLICY = (
     "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; "
@@ -69,7 +69,7 @@ class Door:
             self._check_host(headers)
             self._check_origin(scope["method"], headers)
         except RequestError as error:
-            await error_response(error, path)(scope, receive, send)
+            await self._app({**scope, REFUSAL: error}, receive, send)
             return
         if not is_page(path):
             await self._app(self._with_key(scope, headers), receive, send)

@@ -15,6 +15,7 @@ from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 
 from pericia.config import TrainConfig
+from pericia.errors import EnoughError
 from pericia.trainers.local.checkpoints import COMPLETE
 from pericia.trainers.local.loss import MOST_LOGITS, summed_loss
 from pericia.trainers.local.packing import collate
@@ -118,6 +119,7 @@ class Progress(TrainerCallback):
     def __init__(self, on_event: Callable[[TrainEvent], None] | None) -> None:
         self._on_event = on_event
         self._started = 0.0
+        self._enough: EnoughError | None = None
         self.step_s: list[float] = []
         self.first_step: int | None = None
 
@@ -133,7 +135,11 @@ class Progress(TrainerCallback):
         if self._on_event is not None and ("loss" in logs or "eval_loss" in logs):
             names = ("loss", "eval_loss", "mean_token_accuracy", "eval_mean_token_accuracy")
             measured = map(logs.get, names)
-            self._on_event(TrainEvent(state.global_step, state.max_steps, *measured))
+            try:
+                self._on_event(TrainEvent(state.global_step, state.max_steps, *measured))
+            except EnoughError as enough:
+                self._enough = enough
+                control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if not state.is_world_process_zero:
@@ -143,6 +149,8 @@ class Progress(TrainerCallback):
             with file.open("rb") as written:
                 os.fsync(written.fileno())
         (checkpoint / COMPLETE).touch()
+        if self._enough is not None:
+            raise self._enough
 
 
 def make_steps(
