@@ -31,6 +31,7 @@ from pericia.autotrain_keys import (
 from pericia.config import TrainConfig
 from pericia.errors import ConfigError
 from pericia.machine import Machine, look_at_machine
+from pericia.said import joined, said
 
 _OURS = {  # a fault that TrainConfig finds, in AutoTrain's words
     "learning_rate": "lr",
@@ -61,8 +62,10 @@ class Translation:
         """
         stops = [line for line in self.lines if line.stops]
         if stops:
-            text = "\n".join(f"{line.key}: {line.value}: {line.reason}" for line in stops)
-            raise ConfigError(text, hint="Change or remove these keys of the AutoTrain file.")
+            text = joined(
+                [joined((line.key, line.value, line.reason), ": ") for line in stops], "\n"
+            )
+            raise ConfigError(text, hint=said("Change or remove these keys of the AutoTrain file."))
 
 
 def is_autotrain(path: Path) -> bool:
@@ -90,17 +93,19 @@ def read_autotrain(
         ConfigError: the file is missing, no YAML, or has faults; all are listed with their keys.
     """
     data = _read(path)
-    faults = [
-        f"{key} is missing"
+    faults: list[str] = [
+        said("%(key)s is missing", key=key)
         for key in ("task", "base_model", "project_name", "data")
         if not data.get(key)
     ]
     source, params, hub = (data.get(key) or {} for key in ("data", "params", "hub"))
     for key, part in (("data", source), ("params", params), ("hub", hub)):
         if not isinstance(part, dict):
-            faults.append(f"{key} is {part!r}; expected keys with values")
+            faults.append(
+                said("%(key)s is %(value)s; expected keys with values", key=key, value=repr(part))
+            )
     if isinstance(source, dict) and not source.get("path") and not data_path:
-        faults.append("data.path is missing")
+        faults.append(said("%(key)s is missing", key="data.path"))
     if faults:
         raise _faulty(path, faults)
     columns = source.get("column_mapping") or {}
@@ -116,7 +121,7 @@ def read_autotrain(
     }
     flags = {key: values.get(key) for key in FLAGS}
     faults += [
-        f"params.{k} is {v!r}; expected true or false"
+        said("%(key)s is %(value)s; expected true or false", key=f"params.{k}", value=repr(v))
         for k, v in flags.items()
         if v not in (None, True, False)
     ]
@@ -238,7 +243,9 @@ def _number(key: str, value: object, faults: list[str]) -> float | None:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        faults.append(f"params.{key} is {value!r}; expected a number")
+        faults.append(
+            said("%(key)s is %(value)s; expected a number", key=f"params.{key}", value=repr(value))
+        )
         return None
     return value if isinstance(value, int) else number
 
@@ -246,18 +253,31 @@ def _number(key: str, value: object, faults: list[str]) -> float | None:
 def _read(path: Path) -> Mapping[str, Any]:
     if re.match(r"https?:/", str(path)):
         raise ConfigError(
-            f"'{path}' is an address.", hint="Fetch the file, look at it, then give its path."
+            said("'%(path)s' is an address.", path=path),
+            hint=said("Fetch the file, look at it, then give its path."),
         )
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"'{path}' cannot be read: {error}.", hint="Mend the path.") from error
+        raise ConfigError(
+            said("'%(path)s' cannot be read: %(error)s.", path=path, error=error),
+            hint=said("Mend the path."),
+        ) from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is no YAML: {error}.", hint="Mend the YAML.") from error
+        raise ConfigError(
+            said("%(path)s is no YAML: %(error)s.", path=path, error=error),
+            hint=said("Mend the YAML."),
+        ) from error
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected keys with values.", hint="Give an AutoTrain file.")
+        raise ConfigError(
+            said("%(path)s: expected keys with values.", path=path),
+            hint=said("Give an AutoTrain file."),
+        )
     return data
 
 
 def _faulty(path: Path, faults: list[str]) -> ConfigError:
-    return ConfigError("\n".join(f"{path}: {fault}." for fault in faults), hint="Mend these keys.")
+    return ConfigError(
+        joined([said("%(path)s: %(fault)s.", path=path, fault=fault) for fault in faults], "\n"),
+        hint=said("Mend these keys."),
+    )

@@ -12,6 +12,7 @@ from typing import Any
 import huggingface_hub  # light: it imports its parts when they are first used
 
 from pericia.errors import ModelError, NotFoundError
+from pericia.said import said
 from pericia.workspace import sha256_of, sha256_of_file
 
 # A model with fewer is trained in fp32 on a CPU: there, casts cost more than bf16 matrix products save.
@@ -40,20 +41,28 @@ def base_folder(name: str) -> Path:
     if name == BUNDLED:
         missing = _missing(BUNDLED_FOLDER)
         if missing:
-            text = f"The bundled model is incomplete: '{BUNDLED_FOLDER / missing}' is missing."
-            raise ModelError(text, hint=f"Rebuild it: {REBUILD}")
+            text = said(
+                "The bundled model is incomplete: '%(bundled_folder)s' is missing.",
+                bundled_folder=BUNDLED_FOLDER / missing,
+            )
+            raise ModelError(text, hint=said("Rebuild it: %(rebuild)s", rebuild=REBUILD))
         return BUNDLED_FOLDER
     folder = Path(name).expanduser()
     if not folder.exists():
         return _fetched(name)
     missing = _missing(folder) if folder.is_dir() else "config.json"
     if missing:
-        hint = "Give the folder of a causal language model as transformers saves it."
+        hint = said("Give the folder of a causal language model as transformers saves it.")
         if missing == "model.safetensors" and [*folder.glob("*.bin"), *folder.glob("*.pt")]:
-            hint = (
+            hint = said(
                 "Weights in pickle files can run code and are not read; save them as safetensors."
             )
-        raise NotFoundError(f"'{folder}' is no model: it has no {missing}.", hint=hint)
+        raise NotFoundError(
+            said(
+                "'%(folder)s' is no model: it has no %(missing)s.", folder=folder, missing=missing
+            ),
+            hint=hint,
+        )
     return folder
 
 
@@ -99,9 +108,13 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ModelError(f"'{path}' is damaged: {error}.", hint=mend(folder)) from error
+        raise ModelError(
+            said("'%(path)s' is damaged: %(error)s.", path=path, error=error), hint=mend(folder)
+        ) from error
     if not isinstance(value, dict):
-        raise ModelError(f"'{path}' is damaged: it holds no object.", hint=mend(folder))
+        raise ModelError(
+            said("'%(path)s' is damaged: it holds no object.", path=path), hint=mend(folder)
+        )
     return value
 
 
@@ -123,8 +136,10 @@ def _missing(folder: Path) -> str:
 
 def _fetched(name: str) -> Path:
     if not _HUB_NAME.match(name):
-        hint = "Give a folder, or the name of a model on the hub such as microsoft/Phi-4-mini-instruct."
-        raise NotFoundError(f"There is no model folder '{name}'.", hint=hint)
+        hint = said(
+            "Give a folder, or the name of a model on the hub such as microsoft/Phi-4-mini-instruct."
+        )
+        raise NotFoundError(said("There is no model folder '%(name)s'.", name=name), hint=hint)
     patterns = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
     try:
         folder = huggingface_hub.snapshot_download(name, allow_patterns=patterns)
@@ -136,7 +151,11 @@ def _fetched(name: str) -> Path:
     ) as error:
         reason = str(error).strip().split("\n")[0]
         raise NotFoundError(
-            f"There is no model folder '{name}', and the hub did not give one: {reason}",
-            hint="Mend the name; without a network take a folder or 'pericia-nano'.",
+            said(
+                "There is no model folder '%(name)s', and the hub did not give one: %(reason)s",
+                name=name,
+                reason=reason,
+            ),
+            hint=said("Mend the name; without a network take a folder or 'pericia-nano'."),
         ) from error
     return Path(folder)

@@ -19,6 +19,7 @@ from pericia.examples import num_epochs, num_steps, read_examples
 from pericia.preflight import check_preparation
 from pericia.recast import Columns
 from pericia.rows import find_splits
+from pericia.said import said
 from pericia.types import Dataset, Example, Finding, LabelledRow, Question
 
 _WHOLE = 200_000  # tokens: every row is measured before any is left out
@@ -91,7 +92,11 @@ def check(
     kept, duplicates = without_duplicates(examples)
     found = [*findings, *duplicates, *contradictions(kept), *leaks(kept, questions)]
     found += [
-        Finding("warning", "split_ignored", f"'{name}' is no split to train on and is not read.")
+        Finding(
+            "warning",
+            "split_ignored",
+            said("'%(name)s' is no split to train on and is not read.", name=name),
+        )
         for name in splits.ignored
     ]
     held_out: list[Example] = []
@@ -101,7 +106,11 @@ def check(
         found += [_in_validation(fault) for fault in (*faults, *also)]
         found += [*leaks_between(kept, held_out), *leaks(held_out, questions)]
         if not held_out:
-            found.append(Finding("error", "validation_empty", f"'{other}' holds no example."))
+            found.append(
+                Finding(
+                    "error", "validation_empty", said("'%(other)s' holds no example.", other=other)
+                )
+            )
     epochs = num_epochs(settings, len(kept))
     lengths = None
     if base and kept:
@@ -136,8 +145,10 @@ def parse_columns(given: Sequence[str], configured: ColumnsConfig) -> Columns:
     for part in given:
         name, mark, value = part.partition("=")
         if not mark or name not in chosen:
-            hint = f"Write NAME=COLUMN; the names are {', '.join(chosen)}."
-            raise ConfigError(f"--column {part!r} names no part of an example.", hint=hint)
+            hint = said("Write NAME=COLUMN; the names are %(chosen)s.", chosen=", ".join(chosen))
+            raise ConfigError(
+                said("--column %(part)s names no part of an example.", part=repr(part)), hint=hint
+            )
         chosen[name] = value
     return Columns(**chosen)
 
@@ -149,7 +160,7 @@ def _kind(example: Example) -> str:
 
 
 def _in_validation(fault: Finding) -> Finding:
-    text = f"validation split: {fault.message}"
+    text = said("validation split: %(message)s", message=fault.message)
     return Finding(fault.level, fault.code, text, fault.line, fault.hint, fault.file)
 
 
@@ -171,12 +182,15 @@ def _measure(
         for part in (whole.rows, whole.validation_rows)
     )
     steps = num_steps(settings, len(fitting))
-    hint = f"Rows of more than {settings.max_tokens} tokens are left out whole: raise train.max_tokens, or split them."
+    hint = said(
+        "Rows of more than %(max_tokens)s tokens are left out whole: raise train.max_tokens, or split them.",
+        max_tokens=settings.max_tokens,
+    )
     found = [
         Finding(
             "warning",
             "too_long",
-            f"{_length(row)} tokens, so it would be left out.",
+            said("%(row)s tokens, so it would be left out.", row=_length(row)),
             row.example.line,
             hint,
             row.example.file,

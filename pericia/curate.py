@@ -206,7 +206,9 @@ def bring_in(
     examples, findings = read_examples(upload, columns)
     if not dry and not examples:
         fault = findings[0]
-        text = f"No row can be used; line {fault.line}: {fault.message}"
+        text = said(
+            "No row can be used; line %(line)s: %(message)s", line=fault.line, message=fault.message
+        )
         raise InputError(text, hint=fault.hint, param="file")
     if not dry:
         written = [_row_of(example) for example in examples]
@@ -260,8 +262,10 @@ def _edited(
         InputError: the file is no JSONL. ConflictError: it is no longer the one of `sha256`.
     """
     if path.suffix != ".jsonl":
-        text = f"'{path.name}' is edited where it comes from: only JSONL is edited here."
-        raise InputError(text, hint="Import it into examples.jsonl.", param="examples")
+        text = said(
+            "'%(name)s' is edited where it comes from: only JSONL is edited here.", name=path.name
+        )
+        raise InputError(text, hint=said("Import it into examples.jsonl."), param="examples")
     with lock(versions, "editing the examples"):
         if sha256 is not None and sha256 != _hash(path):
             text = said("'%(file)s' has changed since it was shown.", file=path.name)

@@ -75,8 +75,10 @@ def _with_validation(
 ) -> Dataset:
     held_out, also_dropped = without_duplicates(validation)
     if not held_out:
-        raise InputError("The validation split holds no example.", hint="Leave it out, or fill it.")
-    stop_at_errors(tuple(leaks_between(train, held_out)), "training split")
+        raise InputError(
+            said("The validation split holds no example."), hint=said("Leave it out, or fill it.")
+        )
+    stop_at_errors(tuple(leaks_between(train, held_out)), said("training split"))
     findings = (*dropped, *also_dropped, *contradictions(train))
     return _dataset(train, held_out, findings, len(dropped) + len(also_dropped))
 
@@ -120,7 +122,7 @@ def read_dataset(config: Config, workspace: Workspace) -> tuple[Dataset, tuple[F
     others = None
     if held_out is not None:
         others, also = read_examples(held_out, columns)
-        stop_at_errors(also, config.validation or "validation split")
+        stop_at_errors(also, config.validation or said("validation split"))
         findings = (*findings, *also)
     check_objective((*examples, *(others or ())), settings.objective, config.examples)
     made = make_dataset(
@@ -141,9 +143,17 @@ def check_objective(examples: Sequence[Example], objective: str, name: str) -> N
     odd = next((e for e in examples if e.is_preference != (objective == "dpo")), None)
     if odd is None:
         return
-    found = "a preference pair" if odd.is_preference else "no preference pair"
-    hint = "Set train.objective: dpo." if odd.is_preference else "Give pairs, or set sft."
-    text = f"{name}, {place(odd)}: this is {found}, and train.objective is {objective}."
+    found = said("a preference pair") if odd.is_preference else said("no preference pair")
+    hint = (
+        said("Set train.objective: dpo.") if odd.is_preference else said("Give pairs, or set sft.")
+    )
+    text = said(
+        "%(name)s, %(odd)s: this is %(found)s, and train.objective is %(objective)s.",
+        name=name,
+        odd=place(odd),
+        found=found,
+        objective=objective,
+    )
     raise InputError(text, hint=hint, param="train.objective")
 
 
@@ -180,12 +190,13 @@ def open_book(dataset: Dataset, instruction: str, find: Callable[[str], Context]
     made = _mapped(dataset, chat)
     if not unfound:
         return made
-    text = (
-        f"{len(unfound)} of {len(dataset.train) + len(dataset.validation)} examples teach to refuse, "
-        "because no passage of their document was found."
+    text = said(
+        "%(num_unfound)s of %(num_train)s examples teach to refuse, because no passage of their document was found.",
+        num_unfound=len(unfound),
+        num_train=len(dataset.train) + len(dataset.validation),
     )
     finding = Finding(
-        "warning", "source_not_found", text, unfound[0].line, "Look at retrieval first."
+        "warning", "source_not_found", text, unfound[0].line, said("Look at retrieval first.")
     )
     return replace(made, findings=(*made.findings, finding))
 

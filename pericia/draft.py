@@ -13,7 +13,7 @@ from pathlib import Path
 from charset_normalizer import from_bytes
 
 from pericia.errors import InputError
-from pericia.said import Said, joined, said
+from pericia.said import Figure, Said, joined, said
 from pericia.types import Block, BlockKind, Document, Place, Table
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
@@ -182,8 +182,12 @@ class Draft:
             return
         if self._length + len(text) > self.limits.text_chars:
             raise InputError(
-                f"'{self.name}' holds more than {self.limits.text_chars:,} characters of text.",
-                hint="Split the file into smaller ones.",
+                said(
+                    "'%(name)s' holds more than %(text_chars)s characters of text.",
+                    name=self.name,
+                    text_chars=Figure(self.limits.text_chars),
+                ),
+                hint=said("Split the file into smaller ones."),
             )
         if self._blocks:
             gap = "\n" if kind == "row" == self._blocks[-1].kind else "\n\n"
@@ -280,8 +284,8 @@ _ENCODINGS = ["cp1252", "cp1251", "cp1250", "cp932", "euc_jp", "gb18030", "big5"
 
 def _no_text(name: str) -> InputError:
     return InputError(
-        f"'{name}' is not text, and its format is not known.",
-        hint="Convert it to a format that Pericia reads, such as PDF or text.",
+        said("'%(name)s' is not text, and its format is not known.", name=name),
+        hint=said("Convert it to a format that Pericia reads, such as PDF or text."),
     )
 
 

@@ -6,12 +6,23 @@ What is nearly the same must have the same figures and codes: "kiln 3" is not "k
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
+from pericia.said import Said, joined, said
 from pericia.similarity import Gram, grams, nearest_in, similar_pairs, words
 from pericia.types import Example, Finding, Question
 
 NEAR_DUPLICATE = 0.8  # Jaccard of the questions' runs of four words
 LEAK_WORDS = 13  # lm-evaluation-harness, docs/decontamination.md
 COMMON_RUN = 10  # runs in more examples are phrases of the trade, not a leak; same source
+
+_IN_BOTH = said("the same example stands in %(place)s of the validation split.")
+_NEARLY_IN_BOTH = said("nearly the same question stands in %(place)s of the validation split.")
+_GIVES_AWAY = {
+    "is": said("example '%(id)s' is the held-out question '%(question)s': %(text)s"),
+    "is nearly": said("example '%(id)s' is nearly the held-out question '%(question)s': %(text)s"),
+    "shares 13 words with": said(
+        "example '%(id)s' shares 13 words with the held-out question '%(question)s': %(text)s"
+    ),
+}
 
 
 def without_duplicates(
@@ -21,13 +32,13 @@ def without_duplicates(
 
     Nearly equal questions count only if the answers are the same.
     """
-    hint = "It is left out; the first one is kept."
+    hint = said("It is left out; the first one is kept.")
     first: dict[tuple[str, ...], Example] = {}
     findings = []
     for example in examples:
         key = _said(example)
         if key in first:
-            text = f"the same example stands in {place(first[key])}."
+            text = said("the same example stands in %(first)s.", first=place(first[key]))
             findings.append(_warning("duplicate_example", text, example, hint))
         else:
             first[key] = example
@@ -43,7 +54,7 @@ def without_duplicates(
         for i, j in similar_pairs([own[id(e)] for e in group], NEAR_DUPLICATE):
             if id(group[i]) not in dropped and id(group[j]) not in dropped:
                 dropped.add(id(group[j]))
-                text = f"nearly the same example stands in {place(group[i])}."
+                text = said("nearly the same example stands in %(group)s.", group=place(group[i]))
                 findings.append(_warning("near_duplicate_example", text, group[j], hint))
     findings.sort(key=lambda finding: (finding.file, finding.line or 0))
     return [e for e in kept if id(e) not in dropped], tuple(findings)
@@ -51,7 +62,7 @@ def without_duplicates(
 
 def contradictions(examples: Sequence[Example]) -> Iterator[Finding]:
     """Yield a warning for each question that has another answer in an earlier line."""
-    hint = "Keep the right one: a model cannot learn both."
+    hint = said("Keep the right one: a model cannot learn both.")
     first: dict[str, Example] = {}
     for example in examples:
         if example.is_text or example.is_preference:
@@ -59,7 +70,9 @@ def contradictions(examples: Sequence[Example]) -> Iterator[Finding]:
         chat = " ".join(" ".join(words(m.content)) for m in example.messages[:-1])
         earlier = first.setdefault(chat, example)
         if words(earlier.answer) != words(example.answer):
-            text = f"the same question has another answer in {place(earlier)}."
+            text = said(
+                "the same question has another answer in %(earlier)s.", earlier=place(earlier)
+            )
             yield _warning("contradiction", text, example, hint)
 
 
@@ -77,9 +90,10 @@ def alike(examples: Sequence[Example]) -> Iterator[tuple[int, int]]:
 
 def leaks(examples: Sequence[Example], questions: Sequence[Question]) -> Iterator[Finding]:
     """Yield one error for each example that gives away a held-out question. See `leaking`."""
-    hint = "Take the example out: a score on a question that was trained on says nothing."
+    hint = said("Take the example out: a score on a question that was trained on says nothing.")
     for example, found, how in leaking(examples, questions):
-        text = f"example '{example.id}' {how} the held-out question '{found.id}': {found.text}"
+        values = {"id": example.id, "question": found.id, "text": found.text}
+        text = Said(_GIVES_AWAY[how], values)
         yield Finding("error", "leak", text, example.line, hint, example.file)
 
 
@@ -120,7 +134,7 @@ def leaking(
 
 def leaks_between(train: Sequence[Example], validation: Sequence[Example]) -> Iterator[Finding]:
     """Yield an error for each training example that also stands in the validation split, exactly or nearly."""
-    hint = "Take it out of one of them: the best checkpoint could not be told."
+    hint = said("Take it out of one of them: the best checkpoint could not be told.")
     known = {_said(example): example for example in validation}
     near: dict[int, Example] = {}
     told = _telling_runs([asked(e) for e in (*train, *validation)])
@@ -128,11 +142,11 @@ def leaks_between(train: Sequence[Example], validation: Sequence[Example]) -> It
         if figures(asked(train[i])) == figures(asked(validation[j])):
             near.setdefault(i, validation[j])
     for i, example in enumerate(train):
-        other, how = known.get(_said(example)), "the same example"
+        other, template = known.get(_said(example)), _IN_BOTH
         if other is None:
-            other, how = near.get(i), "nearly the same question"
+            other, template = near.get(i), _NEARLY_IN_BOTH
         if other is not None:
-            text = f"{how} stands in {place(other)} of the validation split."
+            text = Said(template, {"place": place(other)})
             yield Finding("error", "leak_between_splits", text, example.line, hint, example.file)
 
 
@@ -148,7 +162,8 @@ def figures(text: str) -> list[str]:
 
 def place(example: Example) -> str:
     """Return where an example stands, as a reader looks it up."""
-    return f"{example.file}, line {example.line}" if example.file else f"line {example.line}"
+    line = said("line %(n)s", n=example.line)
+    return joined((f"{example.file},", line)) if example.file else line
 
 
 def _telling_runs(texts: Sequence[str]) -> list[frozenset[Gram]]:

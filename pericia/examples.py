@@ -14,6 +14,7 @@ from pericia.config import TrainConfig
 from pericia.errors import InputError
 from pericia.recast import Columns, Recast, recast
 from pericia.rows import BadRow, SourceRow, is_hub_name, read_rows
+from pericia.said import joined, said
 from pericia.tool_calls import as_tool_calls, tool_faults
 from pericia.types import Example, Finding, Message
 from pericia.workspace import Workspace
@@ -26,30 +27,46 @@ _EXAMPLE_KEYS = frozenset(
 _EXAMPLE_KEYS_OLD = frozenset({"functions"})
 _ROLES = ("system", "user", "assistant", "tool")
 _HINTS = {
-    "no_json": "Each line holds one JSON object.",
-    "no_table": "Save it as CSV in UTF-8, with a header and quotes round cells that hold commas.",
-    "row_width": "Put quotes round cells that hold the separator.",
-    "data_type": 'Each line is an object like {"messages": [...]}.',
-    "missing_messages_list": 'Give "messages", a list that is not empty; or name the columns.',
-    "message_missing_key": 'Each message has "role" and "content".',
-    "message_unrecognized_key": f"Known keys: {', '.join(sorted(_MESSAGE_KEYS))}.",
-    "example_unrecognized_key": f"Known keys: {', '.join(sorted(_EXAMPLE_KEYS))}.",
-    "unrecognized_role": f"Known roles: {', '.join(_ROLES)}.",
-    "missing_content": "Content is a text that is not empty.",
-    "example_missing_assistant_message": "The last message is the answer to learn, by the assistant.",
-    "missing_user_message": "Give the question that the answer belongs to.",
-    "weight_invalid": "An assistant's message has weight 1, learnt, or 0, only read.",
-    "source_invalid": 'Give "source" as text: the document that the example is about.',
-    "rejected_invalid": "Both answers of a pair are texts by the assistant, to the same messages.",
-    "unpaired_preference": "Give only good answers, or pairs of a better and a worse one.",
-    "invalid_unicode": "Save the file again as UTF-8 from the program that made it.",
-    "column_missing": "Name the columns as the file has them.",
-    "mixed_shapes": "Put pairs, chats and plain texts into files of their own: they are trained apart.",
+    "no_json": said("Each line holds one JSON object."),
+    "no_table": said(
+        "Save it as CSV in UTF-8, with a header and quotes round cells that hold commas."
+    ),
+    "row_width": said("Put quotes round cells that hold the separator."),
+    "data_type": said('Each line is an object like {"messages": [...]}.'),
+    "missing_messages_list": said(
+        'Give "messages", a list that is not empty; or name the columns.'
+    ),
+    "message_missing_key": said('Each message has "role" and "content".'),
+    "message_unrecognized_key": said(
+        "Known keys: %(keys)s.", keys=", ".join(sorted(_MESSAGE_KEYS))
+    ),
+    "example_unrecognized_key": said(
+        "Known keys: %(keys)s.", keys=", ".join(sorted(_EXAMPLE_KEYS))
+    ),
+    "unrecognized_role": said("Known roles: %(roles)s.", roles=", ".join(_ROLES)),
+    "missing_content": said("Content is a text that is not empty."),
+    "example_missing_assistant_message": said(
+        "The last message is the answer to learn, by the assistant."
+    ),
+    "missing_user_message": said("Give the question that the answer belongs to."),
+    "weight_invalid": said("An assistant's message has weight 1, learnt, or 0, only read."),
+    "source_invalid": said('Give "source" as text: the document that the example is about.'),
+    "rejected_invalid": said(
+        "Both answers of a pair are texts by the assistant, to the same messages."
+    ),
+    "unpaired_preference": said("Give only good answers, or pairs of a better and a worse one."),
+    "invalid_unicode": said("Save the file again as UTF-8 from the program that made it."),
+    "column_missing": said("Name the columns as the file has them."),
+    "mixed_shapes": said(
+        "Put pairs, chats and plain texts into files of their own: they are trained apart."
+    ),
 }
 _SAID = {  # shapes whose reading a user should know of
-    "two_columns": "two columns are taken as question and answer, in their order.",
-    "rendered_text": "the text holds a chat with its markers; its turns are read, and rendered by the model's own template.",
-    "text": "read as plain text: every word of it is learnt, and nothing is asked.",
+    "two_columns": said("two columns are taken as question and answer, in their order."),
+    "rendered_text": said(
+        "the text holds a chat with its markers; its turns are read, and rendered by the model's own template."
+    ),
+    "text": said("read as plain text: every word of it is learnt, and nothing is asked."),
 }
 
 
@@ -84,13 +101,19 @@ def read_examples(
             example, cut = _example(made.row, row)
             examples.append(example)
             if cut:
-                text = f"{cut} messages after the last answer of weight 1 are left out: nothing is learnt from them."
+                text = said(
+                    "%(cut)s messages after the last answer of weight 1 are left out: nothing is learnt from them.",
+                    cut=cut,
+                )
                 findings.append(Finding("warning", "untrained_end", text, row.line, file=row.file))
     if not examples and not findings:
-        raise InputError(f"'{source}' holds no example.", hint=_HINTS["data_type"])
+        raise InputError(
+            said("'%(source)s' holds no example.", source=source), hint=_HINTS["data_type"]
+        )
     for name, count in unused.items():
-        text = f"column '{name}' of {count} rows is not used."
-        hint = "Put it into the question with --column question='… {" + str(name) + "}'."
+        text = said("column '%(name)s' of %(count)s rows is not used.", name=name, count=count)
+        part = "{" + str(name) + "}"
+        hint = said("Put it into the question with --column question='… %(part)s'.", part=part)
         findings.append(Finding("warning", "column_unused", text, hint=hint))
     return tuple(examples), (*findings, *_mixed(examples))
 
@@ -106,10 +129,13 @@ def stop_at_errors(findings: tuple[Finding, ...], name: str) -> None:
     errors = [finding for finding in findings if finding.level == "error"]
     if not errors:
         return
-    shown = [f"{name}{_place(fault)}: {fault.message}" for fault in errors[:10]]
+    shown = [joined((f"{name}{_place(fault)}:", fault.message)) for fault in errors[:10]]
     if len(errors) > len(shown):
-        shown.append(f"and {len(errors) - len(shown)} more")
-    raise InputError("\n".join(shown), hint=f"{errors[0].hint} All findings: pericia check {name}")
+        shown.append(said("and %(n)s more", n=len(errors) - len(shown)))
+    raise InputError(
+        joined(shown, "\n"),
+        hint=joined([errors[0].hint, said("All findings: pericia check %(name)s", name=name)]),
+    )
 
 
 def auto_epochs(num_examples: int) -> int:
@@ -175,19 +201,22 @@ def _error(code: str, message: str, row: SourceRow) -> Finding:
 
 
 def _said(shape: str, row: SourceRow) -> Finding:
-    hint = "Name the columns with --column if that is wrong."
+    hint = said("Name the columns with --column if that is wrong.")
     code = "columns_guessed" if shape == "two_columns" else f"{shape}_read"
     return Finding("warning", code, _SAID[shape], row.line, hint, row.file)
 
 
 def _mixed(examples: Sequence[Example]) -> Iterator[Finding]:
     """Yield an error where an example is of another sort than the first: an objective fits one sort."""
-    for name, is_of in (("preference pair", "is_preference"), ("plain text", "is_text")):
+    for name, is_of in (
+        (said("preference pair"), "is_preference"),
+        (said("plain text"), "is_text"),
+    ):
         sorts = [getattr(example, is_of) for example in examples]
         if len(set(sorts)) > 1:
             odd = examples[sorts.index(not sorts[0])]
-            what = name if not sorts[0] else f"no {name}"
-            text = f"this is {what}, unlike the first example."
+            what = name if not sorts[0] else said("no %(sort)s", sort=name)
+            text = said("this is %(what)s, unlike the first example.", what=what)
             hint = _HINTS["mixed_shapes"]
             yield Finding("error", "mixed_shapes", text, odd.line, hint, odd.file)
 
@@ -195,29 +224,38 @@ def _mixed(examples: Sequence[Example]) -> Iterator[Finding]:
 def _faults(made: Recast, at: SourceRow) -> Iterator[Finding]:
     row = made.row
     if not isinstance(row, dict):
-        yield _error("data_type", f"expected an object, found {type(row).__name__}.", at)
+        yield _error(
+            "data_type", said("expected an object, found %(name)s.", name=type(row).__name__), at
+        )
         return
     if _has_lone_surrogate(row):
-        yield _error("invalid_unicode", "it holds half of a character, which no file can keep.", at)
+        yield _error(
+            "invalid_unicode", said("it holds half of a character, which no file can keep."), at
+        )
         return
     for code, message in made.faults:
         yield _error(code, message, at)
     if made.shape == "unknown" and row.get("label") is False:
-        text = "the answer is marked as bad (label false); learning it would teach the fault."
+        text = said("the answer is marked as bad (label false); learning it would teach the fault.")
         yield _error("unpaired_preference", text, at)
         return
     for key in sorted(row.keys() - _EXAMPLE_KEYS - _EXAMPLE_KEYS_OLD, key=str):
         if made.shape == "unknown":
             break
-        text = f"key '{key}' is not used."
+        text = said("key '%(key)s' is not used.", key=key)
         hint = _HINTS["example_unrecognized_key"]
         yield Finding("warning", "example_unrecognized_key", text, at.line, hint, at.file)
     if not isinstance(row.get("source", ""), str) or not isinstance(row.get("id", ""), str | int):
-        yield _error("source_invalid", "'source' and 'id' must be text.", at)
+        yield _error("source_invalid", said("'source' and 'id' must be text."), at)
     messages = row.get("messages")
     if not isinstance(messages, list) or not messages:
-        found = "" if made.shape != "unknown" else f"; its keys are {', '.join(map(str, row))}"
-        yield _error("missing_messages_list", f"'messages' is missing or empty{found}.", at)
+        keys = said("; its keys are %(keys)s", keys=", ".join(map(str, row)))
+        found = keys if made.shape == "unknown" else ""
+        yield _error(
+            "missing_messages_list",
+            said("'messages' is missing or empty%(found)s.", found=found),
+            at,
+        )
         return
     for position, message in enumerate(messages, start=1):
         yield from _message_faults(message, position, at)
@@ -230,45 +268,73 @@ def _answer_faults(
 ) -> Iterator[Finding]:
     turns = [m for m in messages if isinstance(m, dict)]
     if shape != "text" and not any(m.get("role") == "user" for m in turns):
-        yield _error("missing_user_message", "no message is by the user.", at)
+        yield _error("missing_user_message", said("no message is by the user."), at)
     if not any(m.get("role") == "assistant" for m in turns[-1:]):
-        text = "the last message is not by the assistant, so there is nothing to learn."
+        text = said("the last message is not by the assistant, so there is nothing to learn.")
         yield _error("example_missing_assistant_message", text, at)
     elif not any(m.get("role") == "assistant" and m.get("weight", 1) != 0 for m in turns):
-        text = "every answer has weight 0, so there is nothing to learn."
+        text = said("every answer has weight 0, so there is nothing to learn.")
         yield _error("example_missing_assistant_message", text, at)
     if "rejected" not in row:
         return
     if not isinstance(row["rejected"], str) or not row["rejected"].strip():
-        text = "the worse answer is missing, or the two answers do not follow the same messages."
+        text = said(
+            "the worse answer is missing, or the two answers do not follow the same messages."
+        )
         yield _error("rejected_invalid", text, at)
     elif row["rejected"] == (turns[-1].get("content") if turns else None):
-        yield _error("rejected_invalid", "both answers of the pair are the same.", at)
+        yield _error("rejected_invalid", said("both answers of the pair are the same."), at)
 
 
 def _message_faults(message: Any, position: int, at: SourceRow) -> Iterator[Finding]:
-    where = f"message {position}"
     if not isinstance(message, dict):
         found = type(message).__name__
-        yield _error("data_type", f"{where}: expected an object, found {found}.", at)
+        yield _error(
+            "data_type",
+            said("message %(n)s: expected an object, found %(found)s.", n=position, found=found),
+            at,
+        )
         return
     calls = message.get("tool_calls") or message.get("function_call")
     missing = {"role"} - message.keys() or ({"content"} - message.keys() if not calls else set())
     if missing:
-        yield _error("message_missing_key", f"{where}: no '{min(missing)}'.", at)
+        yield _error(
+            "message_missing_key",
+            said("message %(n)s: no '%(missing)s'.", n=position, missing=min(missing)),
+            at,
+        )
     for key in sorted(message.keys() - _MESSAGE_KEYS - _MESSAGE_KEYS_OLD, key=str):
-        yield _error("message_unrecognized_key", f"{where}: unknown key '{key}'.", at)
+        yield _error(
+            "message_unrecognized_key",
+            said("message %(n)s: unknown key '%(key)s'.", n=position, key=key),
+            at,
+        )
     if "role" in message and message["role"] not in (*_ROLES, "function"):
-        yield _error("unrecognized_role", f"{where}: unknown role {message['role']!r}.", at)
+        yield _error(
+            "unrecognized_role",
+            said(
+                "message %(n)s: unknown role %(message)s.",
+                n=position,
+                message=repr(message["role"]),
+            ),
+            at,
+        )
     content = message.get("content")
     if isinstance(content, list):
-        text = f"{where}: only texts are read, no images or sounds."
+        text = said("message %(n)s: only texts are read, no images or sounds.", n=position)
         yield _error("missing_content", text, at)
     elif "content" in message and not calls and not (isinstance(content, str) and content.strip()):
-        yield _error("missing_content", f"{where}: 'content' is empty or no text.", at)
+        yield _error(
+            "missing_content", said("message %(n)s: 'content' is empty or no text.", n=position), at
+        )
     weight = message.get("weight", 1)
     if weight not in (0, 1) or (weight == 0 and message.get("role") != "assistant"):
-        text = f"{where}: weight {weight!r} of a message by '{message.get('role')}'."
+        text = said(
+            "message %(n)s: weight %(weight)s of a message by '%(message)s'.",
+            n=position,
+            weight=repr(weight),
+            message=message.get("role"),
+        )
         yield _error("weight_invalid", text, at)
 
 

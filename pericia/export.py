@@ -57,8 +57,12 @@ def export(
     base_sha256 = bases.base_sha256(base_folder)
     if adapter.manifest.get("base_sha256", base_sha256) != base_sha256:
         raise InputError(
-            f"'{base_folder}' is not the base model that the adapter '{adapter.id}' was trained on.",
-            hint=f"Give the one it was trained on: {adapter.base}.",
+            said(
+                "'%(base_folder)s' is not the base model that the adapter '%(id)s' was trained on.",
+                base_folder=base_folder,
+                id=adapter.id,
+            ),
+            hint=said("Give the one it was trained on: %(base)s.", base=adapter.base),
         )
     _check_replaceable(folder)
     work = folder.parent / f".exporting-{folder.name}"
@@ -87,14 +91,19 @@ def check_export(folder: Path) -> None:
     manifest = _read_manifest(folder)
     if manifest.get("status") != "passed":
         raise ModelError(
-            f"The export in '{folder}' failed its parity gate and is not served.",
-            hint="Serve the adapter itself, or export it in another precision.",
+            said(
+                "The export in '%(folder)s' failed its parity gate and is not served.",
+                folder=folder,
+            ),
+            hint=said("Serve the adapter itself, or export it in another precision."),
         )
     for file, sha256 in manifest.get("files", {}).items():
         path = folder / file
         if not path.exists() or sha256_of_file(path) != sha256:
-            state = "is missing" if not path.exists() else "has changed since"
-            raise ModelError(f"'{path}' {state} it was exported.", hint="Export it again.")
+            text = said("'%(path)s' is missing from what was exported.", path=path)
+            if path.exists():
+                text = said("'%(path)s' has changed since it was exported.", path=path)
+            raise ModelError(text, hint=said("Export it again."))
 
 
 def _run(
@@ -167,7 +176,11 @@ def _version(package: str) -> str:
 
 def _check_replaceable(folder: Path) -> None:
     if folder.is_file():
-        raise InputError(f"'{folder}' is a file.", hint="Give a folder.", param="folder")
+        raise InputError(
+            said("'%(folder)s' is a file.", folder=folder),
+            hint=said("Give a folder."),
+            param="folder",
+        )
     if not folder.exists() or not any(folder.iterdir()):
         return
     try:
@@ -176,8 +189,8 @@ def _check_replaceable(folder: Path) -> None:
         ours = False
     if not ours:
         raise InputError(
-            f"'{folder}' holds other files, which an export would replace.",
-            hint="Give a new folder.",
+            said("'%(folder)s' holds other files, which an export would replace.", folder=folder),
+            hint=said("Give a new folder."),
             param="folder",
         )
 
@@ -185,9 +198,19 @@ def _check_replaceable(folder: Path) -> None:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.exists():
-        raise NotFoundError(f"'{folder}' is no export: it has no {MANIFEST}.", hint="Export it.")
+        raise NotFoundError(
+            said(
+                "'%(folder)s' is no export: it has no %(manifest)s.",
+                folder=folder,
+                manifest=MANIFEST,
+            ),
+            hint=said("Export it."),
+        )
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ModelError(f"'{path}' is damaged: {error}.", hint="Export it again.") from error
+        raise ModelError(
+            said("'%(path)s' is damaged: %(error)s.", path=path, error=error),
+            hint=said("Export it again."),
+        ) from error
     return manifest

@@ -144,7 +144,12 @@ def sync(
             source, reason = outcome.skipped[0]
             write_left_out(own, LeftOut(tuple(outcome.skipped)))
             raise InputError(
-                f"None of the {len(files)} files can be read; '{source}': {reason}",
+                said(
+                    "None of the %(num_files)s files can be read; '%(source)s': %(reason)s",
+                    num_files=len(files),
+                    source=source,
+                    reason=reason,
+                ),
                 hint="Formats that are read: " + ", ".join(sorted(filter(None, documents.READERS))),
             )
         removed = _remove(

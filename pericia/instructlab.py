@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from pericia.errors import InputError
+from pericia.said import said
 
 _LINE = "\0line"
 
@@ -23,10 +24,16 @@ def read_seeds(text: str, path: Path) -> Iterator[tuple[int, Any]]:
     try:
         data = _LinedLoader(text).get_single_data()
     except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"'{path}' is no YAML: {error}.", hint="Mend the YAML.") from error
+        raise InputError(
+            said("'%(path)s' is no YAML: %(error)s.", path=path, error=error),
+            hint=said("Mend the YAML."),
+        ) from error
     seeds = data.get("seed_examples") if isinstance(data, dict) else None
     if not isinstance(seeds, list):
-        raise InputError(f"'{path}' has no 'seed_examples'.", hint="Give an InstructLab qna.yaml.")
+        raise InputError(
+            said("'%(path)s' has no 'seed_examples'.", path=path),
+            hint=said("Give an InstructLab qna.yaml."),
+        )
     for seed in seeds:
         if not isinstance(seed, dict):
             yield 1, seed

@@ -88,7 +88,9 @@ def open_library(
     own = index_folder(workspace.index, embedder.name)
     catalogue = read_catalogue(own)
     if not catalogue.files:
-        raise NotFoundError("No documents are indexed yet.", hint="Run: pericia add PATH")
+        raise NotFoundError(
+            said("No documents are indexed yet."), hint=said("Run: pericia add PATH")
+        )
     settings = with_legs(config.retrieval, own)
     store = open_store(workspace.index, catalogue.store or config.store, embedder)
     tables = TableStore(own / TABLES)

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from pericia.errors import MissingExtraError, NotFoundError
+from pericia.said import said
 
 # bitsandbytes, which peft imports, looks for an optional kernel on the hub and complains without it.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
@@ -30,15 +31,20 @@ def load_object(table: Mapping[str, str], name: str, kind: str, extra: str = "")
             raise
         wanted = f"pericia[{extra}]" if extra else library
         raise MissingExtraError(
-            f"The {kind} '{name}' needs '{library}', which is not installed.",
-            hint=f"Run: pip install '{wanted}'",
+            said(
+                "The %(kind)s '%(name)s' needs '%(library)s', which is not installed.",
+                kind=kind,
+                name=name,
+                library=library,
+            ),
+            hint=said("Run: pip install '%(wanted)s'", wanted=wanted),
         ) from error
 
 
 def unknown_name(kind: str, name: str, known: Mapping[str, object]) -> NotFoundError:
     """Return the error for a name that does not exist, with the nearest name and the list."""
     near = get_close_matches(name, known, n=1)
-    hint = f"Available: {', '.join(sorted(known))}."
+    hint = said("Available: %(known)s.", known=", ".join(sorted(known)))
     if near:
-        hint = f"Did you mean '{near[0]}'? {hint}"
-    return NotFoundError(f"Unknown {kind} '{name}'.", hint=hint)
+        hint = said("Did you mean '%(near)s'? %(hint)s", near=near[0], hint=hint)
+    return NotFoundError(said("Unknown %(kind)s '%(name)s'.", kind=kind, name=name), hint=hint)

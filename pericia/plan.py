@@ -29,6 +29,7 @@ from pericia.foresee import (
     with_overhead,
 )
 from pericia.machine import Machine, look_at_machine
+from pericia.said import joined, said
 from pericia.shapes import count_lora, largest_linear, read_shape
 
 # (memory in GB, names): the cards that people rent or own.
@@ -97,8 +98,16 @@ def plan(
     shape = read_shape(model)
     if context_tokens > shape.max_context_tokens:
         raise InputError(
-            f"{context_tokens} tokens are asked for; '{shape.name}' was made for {shape.max_context_tokens}.",
-            hint=f"Give --context {shape.max_context_tokens} or less.",
+            said(
+                "%(context_tokens)s tokens are asked for; '%(name)s' was made for %(max_context_tokens)s.",
+                context_tokens=context_tokens,
+                name=shape.name,
+                max_context_tokens=shape.max_context_tokens,
+            ),
+            hint=said(
+                "Give --context %(max_context_tokens)s or less.",
+                max_context_tokens=shape.max_context_tokens,
+            ),
             param="context_tokens",
         )
     machine = look_at_machine()
@@ -163,13 +172,13 @@ def _changes(job: Job, memory: Memory, budget: int, cards: CardCount) -> tuple[s
     found = []
     if job.micro_batch > 1:
         part = replace(memory, activations_bytes=memory.activations_bytes // job.micro_batch)
-        found.append(("micro-batch 1 with accumulation (same result)", part))
+        found.append((said("micro-batch 1 with accumulation (same result)"), part))
     if job.method != "qlora":
         small = replace(job, method="qlora", num_trainable=count_lora(job.shape, job.rank))
         unpacked = job.element_bytes * largest_linear(job.shape)
         found.append(
             (
-                "method qlora",
+                said("method qlora"),
                 with_overhead(
                     nf4_weight_bytes(small),
                     states_bytes(small),
@@ -183,20 +192,33 @@ def _changes(job: Job, memory: Memory, budget: int, cards: CardCount) -> tuple[s
         lora = with_overhead(
             memory.weights_bytes, states_bytes(small), memory.activations_bytes, job.on_cpu
         )
-        found.insert(len(found) - 1, ("method lora", lora))
+        found.insert(len(found) - 1, (said("method lora"), lora))
     if job.context_tokens >= 512:
         half = replace(memory, activations_bytes=memory.activations_bytes // 2)
-        found.append((f"{job.context_tokens // 2} tokens instead of {job.context_tokens}", half))
-    sentences = [
-        f"{what}: about {_gb(part.needed_bytes)} GB, {'fits' if part.needed_bytes <= budget else 'still too much'}"
-        for what, part in found
-    ]
+        fewer = said(
+            "%(n)s tokens instead of %(now)s",
+            n=job.context_tokens // 2,
+            now=job.context_tokens,
+        )
+        found.append((fewer, half))
+    sentences = []
+    for what, part in found:
+        takes = said("about %(gb)s GB, still too much", gb=_gb(part.needed_bytes))
+        if part.needed_bytes <= budget:
+            takes = said("about %(gb)s GB, fits", gb=_gb(part.needed_bytes))
+        sentences.append(joined((what, takes), ": "))
     card = next((f"{gb} GB ({names})" for gb, names in CARDS if gb * GB >= memory.needed_bytes), "")
     if card and not job.on_cpu:
-        sentences.append(f"a card of {card}")
+        sentences.append(said("a card of %(card)s", card=card))
     if cards.to_run > 1:
-        sentences.append(f"{cards.to_run} cards of {_gb(budget)} GB, the weights sharded over them")
-    sentences.append("a smaller model")
+        sentences.append(
+            said(
+                "%(n)s cards of %(gb)s GB, the weights sharded over them",
+                n=cards.to_run,
+                gb=_gb(budget),
+            )
+        )
+    sentences.append(said("a smaller model"))
     return tuple(sentences)
 
 
@@ -262,12 +284,14 @@ def _checked(
     chosen = next((known for known in METHODS if known == method), None)
     if chosen is None:
         raise InputError(
-            f"Unknown method '{method}'.", hint=f"Available: {', '.join(METHODS)}.", param="method"
+            said("Unknown method '%(method)s'.", method=method),
+            hint=said("Available: %(known)s.", known=", ".join(METHODS)),
+            param="method",
         )
     if gpu_memory_gb is not None and not 0 < gpu_memory_gb <= 100_000:
         raise InputError(
-            f"A card of {gpu_memory_gb} GB is no card.",
-            hint="Give --gpu-memory-gb a number above 0, such as 24.",
+            said("A card of %(gpu_memory_gb)s GB is no card.", gpu_memory_gb=gpu_memory_gb),
+            hint=said("Give --gpu-memory-gb a number above 0, such as 24."),
             param="gpu_memory_gb",
         )
     for name, value in (
@@ -276,7 +300,11 @@ def _checked(
         ("micro_batch", micro_batch),
     ):
         if value < 1:
-            raise InputError(f"{name} is {value}; expected 1 or more.", hint="", param=name)
+            raise InputError(
+                said("%(name)s is %(value)s; expected 1 or more.", name=name, value=value),
+                hint="",
+                param=name,
+            )
     return chosen
 
 

@@ -7,13 +7,13 @@ from collections import Counter, defaultdict
 from itertools import groupby
 
 from pericia.errors import PreflightError
-from pericia.said import joined, said
+from pericia.said import Figure, joined, said
 from pericia.types import LabelledRow, Preparation
 
 _SHOWN_CHARACTERS = 400
 _SHOWN_LINES = 5
 _LEAST_STEPS = 3
-_TEMPLATE_HINT = (
+_TEMPLATE_HINT = said(
     "The chat template and the tokenizer do not fit each other: take those of the model."
 )
 
@@ -32,9 +32,12 @@ def check_preparation(
     _check_rows(preparation)
     if preparation.unguarded_layers:
         raise PreflightError(
-            f"{len(preparation.unguarded_layers)} quantised layers, the first is "
-            f"{preparation.unguarded_layers[0]}, would lose their gradients at the first evaluation.",
-            hint="Train with the trainer 'local', which guards them, or with method lora.",
+            said(
+                "%(num_unguarded_layers)s quantised layers, the first is %(unguarded_layers)s, would lose their gradients at the first evaluation.",
+                num_unguarded_layers=len(preparation.unguarded_layers),
+                unguarded_layers=preparation.unguarded_layers[0],
+            ),
+            hint=said("Train with the trainer 'local', which guards them, or with method lora."),
         )
 
 
@@ -80,9 +83,12 @@ def _check_sizes(preparation: Preparation, truncated_share: float, needs_validat
             raise PreflightError(text, hint=said("Give more examples, or raise train.max_tokens."))
     if 0 < preparation.num_steps < _LEAST_STEPS:
         raise PreflightError(
-            f"{len(preparation.rows)} training rows make {preparation.num_steps} optimiser step(s) in all: the first "
-            "warms up and the second moves half of an adapter, so nothing would be learnt.",
-            hint="Give more examples, raise train.epochs or lower train.batch_size.",
+            said(
+                "%(num_rows)s training rows make %(num_steps)s optimiser step(s) in all: the first warms up and the second moves half of an adapter, so nothing would be learnt.",
+                num_rows=len(preparation.rows),
+                num_steps=preparation.num_steps,
+            ),
+            hint=said("Give more examples, raise train.epochs or lower train.batch_size."),
             param="train.epochs",
         )
     shared = {row.ids for row in preparation.rows} & {r.ids for r in preparation.validation_rows}
@@ -91,8 +97,11 @@ def _check_sizes(preparation: Preparation, truncated_share: float, needs_validat
         raise _row_fault(
             [row],
             preparation,
-            f"{len(shared)} rows stand in both training and validation, so the best checkpoint cannot be told",
-            hint="Take out duplicates: pericia check",
+            said(
+                "stands in both training and validation, as %(n)s rows do, so the best checkpoint cannot be told",
+                n=len(shared),
+            ),
+            hint=said("Take out duplicates: pericia check"),
         )
 
 
@@ -108,40 +117,54 @@ def _check_targets(preparation: Preparation) -> None:
     wrong = [name for name, number in wanted.items() if not number or hits[name] != number]
     if wrong or not wanted:
         counted = ", ".join(f"{name} {hits[name]} of {wanted[name]}" for name in wanted) or "none"
-        names = f"This model's linear layers are: {', '.join(there)}." if there else ""
-        instead = ""
-        if preparation.num_all_linear:
-            instead = (
-                f" {preparation.num_trainable:,} parameters would learn; with all linear layers "
-                f"{preparation.num_all_linear:,}."
-            )
+        hit = said(
+            "The adapter would not sit in every layer: of %(num)s layers are hit: %(counted)s.",
+            num=preparation.num_layers,
+            counted=counted,
+        )
+        instead = said(
+            "%(num)s parameters would learn; with all linear layers %(num_all)s.",
+            num=Figure(preparation.num_trainable),
+            num_all=Figure(preparation.num_all_linear or 0),
+        )
+        names = said("This model's linear layers are: %(names)s.", names=", ".join(there))
+        phi = said("Phi-3 has: qkv_proj, o_proj, gate_up_proj, down_proj.")
+        empty = said("Leave train.target_modules empty for all of them.")
         raise PreflightError(
-            f"The adapter would not sit in every layer: of {preparation.num_layers} layers are hit: {counted}."
-            + instead,
-            hint="Leave train.target_modules empty for all of them. "
-            + (names or "Phi-3 has: qkv_proj, o_proj, gate_up_proj, down_proj."),
+            joined([hit, instead if preparation.num_all_linear else ""]),
+            hint=joined([empty, names if there else phi]),
             param="train.target_modules",
         )
     if preparation.num_expected not in (None, preparation.num_trainable):
         raise PreflightError(
-            f"{preparation.num_trainable:,} parameters would learn; by the shapes of the layers it must be "
-            f"{preparation.num_expected:,}.",
-            hint="Report this, with the model's name: its layers are not what their names say.",
+            said(
+                "%(num_trainable)s parameters would learn; by the shapes of the layers it must be %(num_expected)s.",
+                num_trainable=Figure(preparation.num_trainable),
+                num_expected=Figure(preparation.num_expected or 0),
+            ),
+            hint=said(
+                "Report this, with the model's name: its layers are not what their names say."
+            ),
         )
 
 
 def _check_vocabulary(preparation: Preparation) -> None:
     if preparation.num_tokens_known > preparation.num_embeddings:
         raise PreflightError(
-            f"The tokenizer knows {preparation.num_tokens_known} tokens, the model embeds "
-            f"{preparation.num_embeddings}: the others have no weights, and an adapter does not train any.",
-            hint="Take the tokenizer that belongs to the model, or one without added tokens.",
+            said(
+                "The tokenizer knows %(num_tokens_known)s tokens, the model embeds %(num_embeddings)s: the others have no weights, and an adapter does not train any.",
+                num_tokens_known=preparation.num_tokens_known,
+                num_embeddings=preparation.num_embeddings,
+            ),
+            hint=said("Take the tokenizer that belongs to the model, or one without added tokens."),
         )
     if preparation.untrained_tokens and preparation.num_trainable != preparation.num_parameters:
         raise PreflightError(
-            f"The rows use {', '.join(map(repr, preparation.untrained_tokens))}, whose embeddings were never trained: "
-            "the vocabulary was enlarged, and an adapter does not train embeddings.",
-            hint="Take the model with its own template and tokenizer, or method full.",
+            said(
+                "The rows use %(untrained_tokens)s, whose embeddings were never trained: the vocabulary was enlarged, and an adapter does not train embeddings.",
+                untrained_tokens=", ".join(map(repr, preparation.untrained_tokens)),
+            ),
+            hint=said("Take the model with its own template and tokenizer, or method full."),
         )
 
 
@@ -153,36 +176,41 @@ def _check_rows(preparation: Preparation) -> None:
     for fault, rows in found.items():
         if fault == _NOT_THE_PROMPT:
             sent = preparation.decode(rows[0].prompt_ids)
-            raise _row_fault(rows, preparation, f"{fault}, which is: {sent}")
+            raise _row_fault(
+                rows, preparation, said("%(fault)s, which is: %(sent)s", fault=fault, sent=sent)
+            )
         raise _row_fault(rows, preparation, fault)
 
 
-_NOT_THE_PROMPT = "does not begin with its prompt as it is sent for generation"
+_NOT_THE_PROMPT = said("does not begin with its prompt as it is sent for generation")
 
 
 def _fault(row: LabelledRow, preparation: Preparation) -> str:
     """Return what is wrong with a row, "" if nothing is."""
     labels = [token for token, counts in zip(row.ids, row.mask, strict=True) if counts]
     if not labels:
-        return "has no token that counts in the loss"
+        return said("has no token that counts in the loss")
     if row.ids[: len(row.prompt_ids)] != row.prompt_ids:
         return _NOT_THE_PROMPT
     if any(row.mask[: len(row.prompt_ids)]) and not _has_earlier_answer(row):
-        return "has its question in the loss"
+        return said("has its question in the loss")
     ends = {_last_shown(labels, preparation)}
     if row.rejected_ids:
         ends.add(_last_shown(row.rejected_ids, preparation))
     if not ends <= preparation.stop_ids:
-        return "does not end its loss in an end marker, so the model would never stop"
+        return said("does not end its loss in an end marker, so the model would never stop")
     trains = [m.content for m in row.example.messages if m.role == "assistant" and m.trains]
     trained = _squeezed(preparation.decode(labels))
     if trains and _squeezed(trains[-1]) not in trained:
-        return "does not have its whole answer in the loss"
+        return said("does not have its whole answer in the loss")
     whole = _squeezed(preparation.decode(row.ids))
     for message in row.example.messages:
-        said = [message.content, *(call.name for call in message.tool_calls)]
-        if any(_squeezed(text) not in whole for text in said):
-            return f"loses its {message.role} message: what the template writes is not what stands in the file"
+        told = [message.content, *(call.name for call in message.tool_calls)]
+        if any(_squeezed(text) not in whole for text in told):
+            return said(
+                "loses its %(role)s message: what the template writes is not what stands in the file",
+                role=message.role,
+            )
     return ""
 
 
@@ -206,10 +234,17 @@ def _row_fault(
     hint: str = _TEMPLATE_HINT,
 ) -> PreflightError:
     row, *others = rows
-    where = f"Example '{row.example.id}' (line {row.example.line})"
-    text = f"{where} {fault}:\n{show_row(row, preparation)}"
+    first = said(
+        "Example '%(id)s' (line %(line)s) %(fault)s:",
+        id=row.example.id,
+        line=row.example.line,
+        fault=fault,
+    )
+    parts = [first, show_row(row, preparation)]
     if others:
         lines = ", ".join(str(other.example.line) for other in others[:_SHOWN_LINES])
         more = ", …" if len(others) > _SHOWN_LINES else ""
-        text += f"\nThe same holds for {len(others)} more: line {lines}{more}"
-    return PreflightError(text, hint=hint)
+        parts.append(
+            said("The same holds for %(n)s more: line %(lines)s", n=len(others), lines=lines + more)
+        )
+    return PreflightError(joined(parts, "\n"), hint=hint)

@@ -14,6 +14,7 @@ from pericia.chat_turns import as_pair, as_turns, asks, loads, says
 from pericia.errors import ConfigError
 from pericia.markers import read_markers
 from pericia.preferences import openai_preference, pair_of, trl_preference
+from pericia.said import said
 
 _QUESTIONS = ("question", "prompt", "input", "query", "instruction")
 _ANSWERS = ("answer", "completion", "response", "output")
@@ -42,8 +43,10 @@ class Columns:
         whole = self.messages or self.text
         if self.given and not whole and not (self.answer and (self.question or self.rejected)):
             raise ConfigError(
-                "These columns make no example.",
-                hint="Name question and answer; or answer and rejected; or messages; or text.",
+                said("These columns make no example."),
+                hint=said(
+                    "Name question and answer; or answer and rejected; or messages; or text."
+                ),
                 param="columns",
             )
 
@@ -183,7 +186,14 @@ def _by_columns(row: Mapping[str, Any], columns: Columns, reads_markers: bool) -
         if missing := [name for name in names if name not in row]:
             have = ", ".join(map(str, row)) or "none"
             faults.append(
-                ("column_missing", f"there is no column '{missing[0]}'; there are: {have}.")
+                (
+                    "column_missing",
+                    said(
+                        "there is no column '%(name)s'; there are: %(have)s.",
+                        name=missing[0],
+                        have=have,
+                    ),
+                )
             )
             return ""
         if "{" not in template:
@@ -227,10 +237,14 @@ def template_fields(template: str) -> list[str]:
     except ValueError as error:
         names, reason = [""], str(error)
     else:
-        reason = "braces hold the name of a column and nothing else"
+        reason = said("braces hold the name of a column and nothing else")
     if not all(re.fullmatch(r"\w+", name) for name in names):
-        text = f"The template {template!r} cannot be filled: {reason}."
-        raise ConfigError(text, hint='Write columns in braces: "Tone of: {phrase}".')
+        text = said(
+            "The template %(value)s cannot be filled: %(reason)s.",
+            value=repr(template),
+            reason=reason,
+        )
+        raise ConfigError(text, hint=said('Write columns in braces: "Tone of: {phrase}".'))
     return names
 
 

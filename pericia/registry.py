@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pericia.errors import ConflictError, JobError, ModelError, NotFoundError
 from pericia.lookup import unknown_name
+from pericia.said import said
 from pericia.types import Adapter
 from pericia.workspace import sha256_of, write_json
 
@@ -87,7 +88,8 @@ def find_adapter(folder: Path, id_: str) -> Adapter:
         known = {p.name: p for p in folder.glob("*") if _is_whole(p)}
         if not known:
             raise NotFoundError(
-                f"Unknown adapter '{id_}'.", hint="There is none yet. Run: pericia train"
+                said("Unknown adapter '%(id)s'.", id=id_),
+                hint=said("There is none yet. Run: pericia train"),
             )
         raise unknown_name("adapter", id_, known)
     return _read(path)
@@ -101,8 +103,10 @@ def has_adapter(folder: Path, id_: str) -> bool:
     """
     if _aside(folder, id_).exists():
         raise ConflictError(
-            f"The adapter '{id_}' of these settings and data was taken back.",
-            hint=f"Restore it: pericia models --restore {id_}; or change settings or data.",
+            said("The adapter '%(id)s' of these settings and data was taken back.", id=id_),
+            hint=said(
+                "Restore it: pericia models --restore %(id)s; or change settings or data.", id=id_
+            ),
         )
     return _is_whole(folder / id_)
 
@@ -117,8 +121,10 @@ def wait_for(folder: Path, id_: str, timeout_s: float = 600.0) -> Adapter:
     while not _is_whole(folder / id_):
         if time.monotonic() > deadline:
             raise JobError(
-                f"The first process did not record the adapter '{id_}'.",
-                hint="Its messages say why; the same command goes on from the last checkpoint.",
+                said("The first process did not record the adapter '%(id)s'.", id=id_),
+                hint=said(
+                    "Its messages say why; the same command goes on from the last checkpoint."
+                ),
             )
         time.sleep(0.2)
     return _read(folder / id_)
@@ -187,8 +193,15 @@ def roll_back(folder: Path, id_: str) -> Adapter:
     ]
     if not others:
         raise ConflictError(
-            f"'{id_}' is the only adapter of kind {adapter.kind} on '{adapter.base}'.",
-            hint="Without it there would be nothing to go back to; delete its folder to have none.",
+            said(
+                "'%(id)s' is the only adapter of kind %(kind)s on '%(base)s'.",
+                id=id_,
+                kind=adapter.kind,
+                base=adapter.base,
+            ),
+            hint=said(
+                "Without it there would be nothing to go back to; delete its folder to have none."
+            ),
         )
     Path(adapter.path).replace(_aside(folder, id_))
     return others[-1]
@@ -204,7 +217,10 @@ def restore(folder: Path, id_: str) -> Adapter:
     if Path(id_).name != id_ or not aside.exists():
         known = {path.name.removeprefix(_ASIDE): path for path in folder.glob(f"{_ASIDE}*")}
         if not known:
-            raise NotFoundError(f"No adapter '{id_}' was taken back.", hint="See: pericia models")
+            raise NotFoundError(
+                said("No adapter '%(id)s' was taken back.", id=id_),
+                hint=said("See: pericia models"),
+            )
         raise unknown_name("adapter taken back", id_, known)
     aside.replace(folder / id_)
     return find_adapter(folder, id_)
@@ -246,6 +262,10 @@ def _read(path: Path) -> Adapter:
         return Adapter(manifest["id"], str(path), manifest["base"], manifest["kind"], manifest)
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"The manifest of the adapter in '{path}' is damaged: {error}.",
-            hint="Delete the folder and run: pericia train",
+            said(
+                "The manifest of the adapter in '%(path)s' is damaged: %(error)s.",
+                path=path,
+                error=error,
+            ),
+            hint=said("Delete the folder and run: pericia train"),
         ) from error

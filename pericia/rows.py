@@ -16,6 +16,7 @@ from typing import Any
 
 from pericia.errors import InputError
 from pericia.instructlab import read_seeds
+from pericia.said import said
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".yaml", ".yml", ".txt")
 _TABLES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
@@ -72,8 +73,14 @@ def find_splits(source: str) -> Splits:
     for found in (train, validation):
         if len(found) > 1:
             raise InputError(
-                f"'{folder}' has more than one split of a kind: {', '.join(p.name for p in found)}.",
-                hint="Leave one file for training and one for validation, or give the file itself.",
+                said(
+                    "'%(folder)s' has more than one split of a kind: %(found)s.",
+                    folder=folder,
+                    found=", ".join(p.name for p in found),
+                ),
+                hint=said(
+                    "Leave one file for training and one for validation, or give the file itself."
+                ),
             )
     others = [p.name for paths in by_name.values() for p in paths if p not in (*train, *validation)]
     return Splits(str(train[0]), str(validation[0]) if validation else None, tuple(others))
@@ -91,8 +98,10 @@ def read_rows(source: str) -> Iterator[SourceRow]:
     if path.is_dir():
         files = _files_of(path)
         if not files:
-            hint = f"Files end in {', '.join(SUFFIXES)}."
-            raise InputError(f"The folder '{path}' holds no file of examples.", hint=hint)
+            hint = said("Files end in %(suffixes)s.", suffixes=", ".join(SUFFIXES))
+            raise InputError(
+                said("The folder '%(path)s' holds no file of examples.", path=path), hint=hint
+            )
         for file in files:
             yield from _read_file(file, str(file.relative_to(path)))
     elif is_hub_name(source) and not path.exists():
@@ -133,15 +142,27 @@ def _text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise InputError(f"There is no file '{path}'.", hint="Mend the path.") from error
+        raise InputError(
+            said("There is no file '%(path)s'.", path=path), hint=said("Mend the path.")
+        ) from error
     except OSError as error:
-        raise InputError(f"'{path}' cannot be read: {error}.", hint="Mend the path.") from error
+        raise InputError(
+            said("'%(path)s' cannot be read: %(error)s.", path=path, error=error),
+            hint=said("Mend the path."),
+        ) from error
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        hint = "Give JSONL, JSON, CSV or qna.yaml as text in UTF-8, or Parquet with its suffix."
-        text = f"'{path}' is no text in UTF-8: byte {data[error.start]:#04x} in line {line}."
+        hint = said(
+            "Give JSONL, JSON, CSV or qna.yaml as text in UTF-8, or Parquet with its suffix."
+        )
+        text = said(
+            "'%(path)s' is no text in UTF-8: byte %(data)s in line %(line)s.",
+            path=path,
+            data=f"{data[error.start]:#04x}",
+            line=line,
+        )
         raise InputError(text, hint=hint) from error
 
 
@@ -164,7 +185,13 @@ def _json(text: str, path: Path) -> Iterator[tuple[int, Any]]:
         try:
             value, at = decoder.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
-            yield line, BadRow("no_json", f"no JSON, and nothing after it is read ({error}).")
+            yield (
+                line,
+                BadRow(
+                    "no_json",
+                    said("no JSON, and nothing after it is read (%(error)s).", error=error),
+                ),
+            )
             return
         yield line, value
         at = _skip_blanks(text, at)
@@ -174,16 +201,22 @@ def _json(text: str, path: Path) -> Iterator[tuple[int, Any]]:
             break
     if text[at : at + 1] != "]":
         line += text.count("\n", counted, at)
-        yield line, BadRow("no_json", "the list has no end here, and nothing after it is read.")
+        yield (
+            line,
+            BadRow("no_json", said("the list has no end here, and nothing after it is read.")),
+        )
 
 
 def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        return BadRow("no_json", f"no JSON ({error.msg} at column {error.colno}).")
+        return BadRow(
+            "no_json",
+            said("no JSON (%(error)s at column %(n)s).", error=error.msg, n=error.colno),
+        )
     except (ValueError, RecursionError) as error:  # numbers without end, brackets without end
-        return BadRow("no_json", f"no JSON ({error}).")
+        return BadRow("no_json", said("no JSON (%(error)s).", error=error))
 
 
 def _skip_blanks(text: str, at: int) -> int:
@@ -204,14 +237,20 @@ def _table(text: str, path: Path) -> Iterator[tuple[int, Any]]:
             if not any(cells):
                 continue
             if len(cells) != len(columns):
-                said = f"{len(cells)} cells under {len(columns)} columns."
-                yield line, BadRow("row_width", said)
+                wrong = said(
+                    "%(n)s cells under %(num_columns)s columns.",
+                    n=len(cells),
+                    num_columns=len(columns),
+                )
+                yield line, BadRow("row_width", wrong)
             else:
                 yield line, dict(zip(columns, cells, strict=True))
     except csv.Error as error:
         yield (
             reader.line_num,
-            BadRow("no_table", f"no CSV, and nothing after it is read ({error})."),
+            BadRow(
+                "no_table", said("no CSV, and nothing after it is read (%(error)s).", error=error)
+            ),
         )
 
 
@@ -233,10 +272,13 @@ def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
                 number += 1
                 yield number, row
     except FileNotFoundError as error:
-        raise InputError(f"There is no file '{path}'.", hint="Mend the path.") from error
+        raise InputError(
+            said("There is no file '%(path)s'.", path=path), hint=said("Mend the path.")
+        ) from error
     except (pa.ArrowException, OSError) as error:
         raise InputError(
-            f"'{path}' is no Parquet that can be read: {error}.", hint="Export it again."
+            said("'%(path)s' is no Parquet that can be read: %(error)s.", path=path, error=error),
+            hint=said("Export it again."),
         ) from error
 
 
@@ -251,8 +293,14 @@ def _read_hub(name: str) -> Iterator[SourceRow]:
     except Exception as error:  # whatever the transport of the hub's client raises
         reason = str(error).strip().split("\n")[0]
         raise InputError(
-            f"There is no file or folder '{name}', and the hub gave no data set: {reason}",
-            hint="Mend the path; or the name, which is owner/name:split. Without a network take a file.",
+            said(
+                "There is no file or folder '%(name)s', and the hub gave no data set: %(reason)s",
+                name=name,
+                reason=reason,
+            ),
+            hint=said(
+                "Mend the path; or the name, which is owner/name:split. Without a network take a file."
+            ),
         ) from error
     for number, row in enumerate(found, start=1):
         yield SourceRow("", number, row)

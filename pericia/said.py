@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
-_VALUE = re.compile(r"%\(\w+\)s")
+_VALUE = re.compile(r"%\((\w+)\)s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,16 @@ def said(template: str, **values: object) -> Said:
 
 
 def filled(template: str, values: Mapping[str, object]) -> str:
-    """Return a template with its values put in; a sentence that begins with a value begins with a capital letter."""
+    """Return a template with its values put in.
+
+    A sentence that begins with words of ours begins with a capital letter; names and paths stay as they are.
+    """
     if not values:
         return template
     text = template % values
-    is_sentence = template.startswith("%(") and any(map(str.isalpha, _VALUE.sub("", template)))
+    first = _VALUE.match(template)
+    is_ours = first is not None and isinstance(values[first[1]], Said)
+    is_sentence = is_ours and any(map(str.isalpha, _VALUE.sub("", template)))
     return text[:1].upper() + text[1:] if is_sentence else text
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from pericia import bases
 from pericia.errors import InputError, NotFoundError
 from pericia.lookup import load_object
+from pericia.said import Figure, said
 
 _HEAVY = {
     "config of a hub model": "pericia.trainers.local.shape:read_config",
@@ -82,8 +83,8 @@ def read_shape(model: str) -> ModelShape:
         return shape_of(_read_json(path), model)
     if folder.is_dir() or path.suffix == ".json" or model.startswith((".", "/")):
         raise NotFoundError(
-            f"There is no '{path}', so the model's shape is unknown.",
-            hint="Give a folder with a config.json, or a name such as phi-3-mini.",
+            said("There is no '%(path)s', so the model's shape is unknown.", path=path),
+            hint=said("Give a folder with a config.json, or a name such as phi-3-mini."),
         )
     return shape_of(load_object(_HEAVY, "config of a hub model", "reader")(model), model)
 
@@ -97,8 +98,8 @@ def shape_of(config: Mapping[str, Any], name: str) -> ModelShape:
     kind = str(config.get("model_type", ""))
     if not kind:
         raise InputError(
-            f"The config of '{name}' has no 'model_type'.",
-            hint="Give the config.json of a causal language model of transformers.",
+            said("The config of '%(name)s' has no 'model_type'.", name=name),
+            hint=said("Give the config.json of a causal language model of transformers."),
         )
     if kind == "phi3" or kind in _SPLIT:
         linears, num_other = _count(config, kind, name)
@@ -134,10 +135,21 @@ def count_lora(shape: ModelShape, rank: int, targets: Sequence[str] = ()) -> int
     missing = sorted(wanted - set(shape.target_names))
     if missing:
         whole = count_lora(shape, rank)
-        left = f"the rest would train {number:,} parameters instead of {whole:,}"
+        left = said(
+            "the rest would train %(n)s parameters instead of %(whole)s",
+            n=Figure(number),
+            whole=Figure(whole),
+        )
         raise InputError(
-            f"'{shape.name}' has no layer {', '.join(missing)}; {left if hit else 'nothing would be trained'}.",
-            hint=f"Its layers are: {', '.join(shape.target_names)}.",
+            said(
+                "'%(name)s' has no layer %(missing)s; %(effect)s.",
+                name=shape.name,
+                missing=", ".join(missing),
+                effect=left if hit else said("nothing would be trained"),
+            ),
+            hint=said(
+                "Its layers are: %(target_names)s.", target_names=", ".join(shape.target_names)
+            ),
             param="target_modules",
         )
     return number
@@ -183,8 +195,13 @@ def _number(config: Mapping[str, Any], keys: Sequence[str], name: str) -> int:
         if isinstance(value, int) and value > 0:
             return value
     raise InputError(
-        f"The config of '{name}' has no usable '{keys[0]}': {config.get(keys[0])!r}.",
-        hint="Give the config.json of a causal language model of transformers.",
+        said(
+            "The config of '%(name)s' has no usable '%(key)s': %(value)s.",
+            name=name,
+            key=keys[0],
+            value=repr(config.get(keys[0])),
+        ),
+        hint=said("Give the config.json of a causal language model of transformers."),
     )
 
 
@@ -211,8 +228,12 @@ def _read_json(path: Path) -> Mapping[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"'{path}' cannot be read as JSON: {error}.", hint="Copy or fetch the model again."
+            said("'%(path)s' cannot be read as JSON: %(error)s.", path=path, error=error),
+            hint=said("Copy or fetch the model again."),
         ) from error
     if not isinstance(value, dict):
-        raise InputError(f"'{path}' holds no object.", hint="Copy or fetch the model again.")
+        raise InputError(
+            said("'%(path)s' holds no object.", path=path),
+            hint=said("Copy or fetch the model again."),
+        )
     return value

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pericia.said import said
 from pericia.types import ToolCall
 
 _SHAPE = '{"id": "call_1", "type": "function", "function": {"name": "…", "arguments": "{…}"}}'
@@ -18,32 +19,51 @@ def tool_faults(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     tools = row.get("tools", row.get("functions"))
     names = None if tools is None else _names(tools)
     if tools is not None and names is None:
-        yield "tools_invalid", "'tools' is a list of functions with names."
+        yield "tools_invalid", said("'tools' is a list of functions with names.")
     asked: dict[str, int] = {}
     for position, message in enumerate(row["messages"], start=1):
         if not isinstance(message, dict):
             continue
-        where = f"message {position}"
         for call in _calls(message):
             if call is None:
-                yield "tool_call_invalid", f"{where}: a tool call is not like {_SHAPE}"
+                yield (
+                    "tool_call_invalid",
+                    said(
+                        "message %(n)s: a tool call is not like %(shape)s", n=position, shape=_SHAPE
+                    ),
+                )
                 continue
             asked[call.id] = position
             if names is not None and call.name not in names:
-                yield "tool_undefined", f"{where}: no tool is called '{call.name}'."
+                yield (
+                    "tool_undefined",
+                    said(
+                        "message %(n)s: no tool is called '%(name)s'.", n=position, name=call.name
+                    ),
+                )
         if _calls(message) and message.get("role") != "assistant":
-            yield "tool_call_invalid", f"{where}: only the assistant calls tools."
+            yield (
+                "tool_call_invalid",
+                said("message %(n)s: only the assistant calls tools.", n=position),
+            )
         answered = message.get("tool_call_id")
         known = isinstance(answered, str) and asked.pop(answered, None) is not None
         if message.get("role") == "tool" and not known:
             yield (
                 "tool_call_unknown",
-                f"{where}: it answers the call {answered!r}, which nobody made.",
+                said(
+                    "message %(n)s: it answers the call %(call)s, which nobody made.",
+                    n=position,
+                    call=repr(answered),
+                ),
             )
     last = len(row["messages"])
     for id_, position in asked.items():
         if position != last and not id_.startswith(_OLD_CALL):
-            yield "tool_call_unanswered", f"message {position}: the call '{id_}' has no answer."
+            yield (
+                "tool_call_unanswered",
+                said("message %(n)s: the call '%(call)s' has no answer.", n=position, call=id_),
+            )
 
 
 def as_tool_calls(

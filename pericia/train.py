@@ -22,6 +22,7 @@ from pericia.dataset import closed_book, open_book
 from pericia.errors import InputError, JobError
 from pericia.preflight import check_preparation
 from pericia.prompts import PROMPTS_VERSION, prompts_sha256
+from pericia.said import said
 from pericia.trainers import Trainer
 from pericia.trainers import load as load_trainer
 from pericia.types import Adapter, Context, Dataset, Preparation, TrainEvent
@@ -59,7 +60,9 @@ def train(
     elif find is not None:
         book = open_book(dataset, instruction, find)
     else:
-        raise InputError("An adapter that reads passages needs a search.", hint="Run: pericia add")
+        raise InputError(
+            said("An adapter that reads passages needs a search."), hint=said("Run: pericia add")
+        )
     trainer = trainer or load_trainer()
     preparation = trainer.prepare(book, base, settings)
     _check_parent(parent, base, preparation)
@@ -90,8 +93,13 @@ def _check_parent(parent: Adapter | None, base: str, preparation: Preparation) -
     known = parent.manifest.get("base_sha256") if parent else None
     if parent and known not in (None, preparation.base_sha256):
         raise InputError(
-            f"The adapter '{parent.id}' was trained on '{parent.base}', whose files are not those of '{base}'.",
-            hint="Go on from an adapter of this base, or take its base: key 'model'.",
+            said(
+                "The adapter '%(id)s' was trained on '%(base)s', whose files are not those of '%(asked)s'.",
+                id=parent.id,
+                base=parent.base,
+                asked=base,
+            ),
+            hint=said("Go on from an adapter of this base, or take its base: key 'model'."),
         )
 
 
@@ -149,8 +157,13 @@ def take_over(
     for key in ("base_sha256", "template_sha256", "stop_sha256", "settings"):
         if sha256_of(job[key]) != sha256_of(recorded.get(key)):
             raise JobError(
-                f"The adapter in '{trained}' was trained with another {key} than the job '{id_}'.",
-                hint="Train it again.",
+                said(
+                    "The adapter in '%(trained)s' was trained with another %(key)s than the job '%(id)s'.",
+                    trained=trained,
+                    key=key,
+                    id=id_,
+                ),
+                hint=said("Train it again."),
             )
     training = registry.training_folder(folder, id_)
     with lock(training.parent, f"training of {id_}"):

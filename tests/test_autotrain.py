@@ -147,7 +147,7 @@ def test_what_this_computer_lacks_is_changed(tmp_path: Path) -> None:
     reasons = {line.key: line.reason for line in result.lines}
     assert result.settings.optimizer == "adamw_torch"
     assert "paging needs a GPU" in reasons["params.optimizer"]
-    assert reasons["params.mixed_precision"] == "fp32, by this computer"
+    assert reasons["params.mixed_precision"] == "by this computer: fp32"
 
 
 @pytest.mark.parametrize(

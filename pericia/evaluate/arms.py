@@ -110,8 +110,12 @@ def similar_examples(question: Question, bench: Bench) -> tuple[Example, ...]:
     while not _fits(closed_book_prompt(question.text, bench.instruction, chosen), bench):
         if not chosen:
             raise InputError(
-                f"Question '{question.id}' does not fit the {bench.model.context_tokens} tokens of the model.",
-                hint="Shorten the question, or take a model with a longer context.",
+                said(
+                    "Question '%(id)s' does not fit the %(context_tokens)s tokens of the model.",
+                    id=question.id,
+                    context_tokens=bench.model.context_tokens,
+                ),
+                hint=said("Shorten the question, or take a model with a longer context."),
             )
         chosen = chosen[1:]
     return chosen

@@ -48,13 +48,16 @@ def collect_questions(
     if config.questions is None:
         raise ConfigError(
             said("No questions are configured (key 'questions'), so nothing can be measured."),
-            hint='Name a JSONL file: {"id": "q1", "question": "…", "answers": ["…"], "sources": ["…"]}',
+            hint=said(
+                'Name a JSONL file: {"id": "q1", "question": "…", "answers": ["…"], "sources": ["…"]}'
+            ),
         )
     try:
         re.compile(config.evaluate.pattern)
     except re.error as error:
         raise ConfigError(
-            f"evaluate.pattern is no regular expression: {error}.", hint="Mend it, or take it out."
+            said("evaluate.pattern is no regular expression: %(error)s.", error=error),
+            hint=said("Mend it, or take it out."),
         ) from error
     score = config.evaluate.score
     if score not in SCORES:
@@ -62,8 +65,10 @@ def collect_questions(
     if not SCORES[score].may_decide:
         able = ", ".join(name for name, kind in SCORES.items() if kind.may_decide)
         raise ConfigError(
-            f"evaluate.score is '{score}', which does not apply to every answer.",
-            hint=f"A score that decides is one of: {able}.",
+            said(
+                "evaluate.score is '%(score)s', which does not apply to every answer.", score=score
+            ),
+            hint=said("A score that decides is one of: %(able)s.", able=able),
         )
     path = workspace.resolve(config.questions)
     questions = read_questions(path, sources or None)
@@ -86,8 +91,11 @@ def stop_at_indexed_questions(
             continue
         if document.read_bytes() == questions_file.read_bytes():
             raise InputError(
-                f"The document '{source}' is the file of held-out questions, so retrieval would find their answers.",
-                hint="Move it out of the folders under 'documents', and run again.",
+                said(
+                    "The document '%(source)s' is the file of held-out questions, so retrieval would find their answers.",
+                    source=source,
+                ),
+                hint=said("Move it out of the folders under 'documents', and run again."),
             )
 
 
@@ -185,14 +193,17 @@ def train_all(
     tools = open_tools(config, workspace, lambda m, d, t: on_event(Event("documents", m, d, t)))
     if not tools.is_tunable:
         raise ConfigError(
-            f"'{config.model}' cannot be fine-tuned here.", hint="Set the key 'model'."
+            said("'%(model)s' cannot be fine-tuned here.", model=config.model),
+            hint=said("Set the key 'model'."),
         )
     questions = collect_questions(config, workspace, tools.sources) if config.questions else ()
     dataset, _ = collect_examples(config, workspace, questions)
     if dataset is None:
         raise ConfigError(
-            "No examples are configured (key 'examples'), so there is nothing to learn from.",
-            hint='Name a JSONL file: {"messages": [{"role": "user", …}, {"role": "assistant", …}]}',
+            said("No examples are configured (key 'examples'), so there is nothing to learn from."),
+            hint=said(
+                'Name a JSONL file: {"messages": [{"role": "user", …}, {"role": "assistant", …}]}'
+            ),
         )
     return tuple(
         train_adapters(KINDS if tools.sources else KINDS[:1], dataset, tools, on_event).values()

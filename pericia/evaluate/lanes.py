@@ -14,6 +14,7 @@ from pericia.errors import ConfigError
 from pericia.evaluate.arms import ARMS, Bench, Request, runnable_arms
 from pericia.evaluate.collect import Event, train_adapters
 from pericia.evaluate.tools import Tools
+from pericia.said import joined, said
 from pericia.types import Adapter, Context, Dataset, Question, SideKind
 from pericia.workspace import sha256_of
 
@@ -80,8 +81,11 @@ def open_lanes(
         else:
             lanes.append(Lane(name, kind, own, opened[key]))
     if not lanes:
-        text = "\n".join(f"{arm}: {reason}" for arm, reason in left_out.items())
-        raise ConfigError(f"No arm can run.\n{text}", hint="Configure documents or examples.")
+        text = joined([joined((f"{arm}:", reason)) for arm, reason in left_out.items()], "\n")
+        raise ConfigError(
+            said("No arm can run.\n%(text)s", text=text),
+            hint=said("Configure documents or examples."),
+        )
     order = [*ARMS, *(extra.name for extra in config.evaluate.extra_arms)]
     return tuple(sorted(lanes, key=lambda lane: order.index(lane.name))), left_out
 
@@ -174,8 +178,8 @@ def _check_names(config: Config) -> None:
     for name in names:
         if name in ARM_NAMES or names.count(name) > 1:
             raise ConfigError(
-                f"evaluate.extra_arms: the name '{name}' is taken.",
-                hint="Give each arm a name of its own.",
+                said("evaluate.extra_arms: the name '%(name)s' is taken.", name=name),
+                hint=said("Give each arm a name of its own."),
             )
 
 

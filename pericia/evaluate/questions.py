@@ -7,6 +7,7 @@ from typing import Any
 
 from pericia.errors import InputError
 from pericia.evaluate.sourcing import is_same_source
+from pericia.said import Said, joined, said
 from pericia.types import Question
 from pericia.workspace import read_json_lines
 
@@ -34,47 +35,88 @@ def read_questions(
         if not found:
             question = _question(item, line)
             if question.id in line_of:
-                found = [f"id '{question.id}' stands already in line {line_of[question.id]}."]
+                found = [
+                    said(
+                        "id '%(id)s' stands already in line %(line)s.",
+                        id=question.id,
+                        line=line_of[question.id],
+                    )
+                ]
             line_of.setdefault(question.id, line)
             questions.append(question)
-        faults += [f"{path}, line {line}: {fault}" for fault in found]
+        faults += [
+            said("%(path)s, line %(line)s: %(fault)s", path=path, line=line, fault=fault)
+            for fault in found
+        ]
     if faults:
         shown = faults[:MOST_FAULTS_SHOWN]
         if len(faults) > len(shown):
-            shown.append(f"and {len(faults) - len(shown)} more faults")
-        raise InputError("\n".join(shown), hint=f"A line looks like: {_SHAPE}")
+            shown.append(said("and %(n)s more faults", n=len(faults) - len(shown)))
+        raise InputError(
+            joined(shown, "\n"), hint=said("A line looks like: %(shape)s", shape=_SHAPE)
+        )
     if not questions:
-        raise InputError(f"'{path}' holds no question.", hint=f"A line looks like: {_SHAPE}")
+        raise InputError(
+            said("'%(path)s' holds no question.", path=path),
+            hint=said("A line looks like: %(shape)s", shape=_SHAPE),
+        )
     if not any(question.answerable for question in questions):
         raise InputError(
-            f"No question of '{path}' has an answer, so nothing but refusals could be measured.",
-            hint='Give reference answers; "answers": [] is for questions that the documents do not answer.',
+            said(
+                "No question of '%(path)s' has an answer, so nothing but refusals could be measured.",
+                path=path,
+            ),
+            hint=said(
+                'Give reference answers; "answers": [] is for questions that the documents do not answer.'
+            ),
         )
     return tuple(questions)
 
 
+def _no_texts(key: str, value: object) -> Said:
+    return said(
+        "'%(key)s' is %(value)s; expected a list of texts that are not empty.",
+        key=key,
+        value=repr(value),
+    )
+
+
 def _faults(item: Any, known_sources: Collection[str] | None) -> Iterator[str]:
     if not isinstance(item, dict):
-        yield f"expected an object, found {type(item).__name__}."
+        yield said("expected an object, found %(name)s.", name=type(item).__name__)
         return
     for key in sorted(item.keys() - _KEYS):
         near = get_close_matches(key, _KEYS, n=1)
-        yield f"unknown key '{key}'" + (f"; did you mean '{near[0]}'?" if near else ".")
+        yield said(
+            "unknown key '%(key)s'%(near)s",
+            key=key,
+            near=said("; did you mean '%(name)s'?", name=near[0]) if near else ".",
+        )
     if not _is_text(item.get("question")):
-        yield "'question' is missing or empty."
+        yield said("'question' is missing or empty.")
     if "answers" not in item:
-        yield "'answers' is missing; [] says that the documents do not answer the question."
+        yield said("'answers' is missing; [] says that the documents do not answer the question.")
     elif not _is_list_of_texts(item["answers"]):
-        yield f"'answers' is {item['answers']!r}; expected a list of texts that are not empty."
+        yield _no_texts("answers", item["answers"])
     for key in ("id", "family", "kind"):
         if key in item and not _is_text(item[key]):
-            yield f"'{key}' is {item[key]!r}; expected a text that is not empty."
+            yield said(
+                "'%(key)s' is %(value)s; expected a text that is not empty.",
+                key=key,
+                value=repr(item[key]),
+            )
     if not _is_list_of_texts(old := item.get("old_answers", [])):
-        yield f"'old_answers' is {old!r}; expected a list of texts that are not empty."
+        yield _no_texts("old_answers", old)
     elif both := [text for text in old if text in item.get("answers", ())]:
-        yield f"'{both[0]}' stands in 'answers' and in 'old_answers'; an old answer is wrong today."
+        yield said(
+            "'%(text)s' stands in 'answers' and in 'old_answers'; an old answer is wrong today.",
+            text=both[0],
+        )
     if not _is_list_of_texts(item.get("sources", [])):
-        yield f"'sources' is {item['sources']!r}; expected a list of names of documents."
+        yield said(
+            "'sources' is %(value)s; expected a list of names of documents.",
+            value=repr(item["sources"]),
+        )
         return
     for source in item.get("sources", []) if known_sources is not None else []:
         if not any(is_same_source(source, known) for known in known_sources or ()):

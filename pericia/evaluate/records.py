@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pericia.errors import JobError, NotFoundError
 from pericia.lookup import unknown_name
+from pericia.said import said
 from pericia.types import Question, Row
 from pericia.workspace import read_json_lines, write_atomic
 
@@ -53,14 +54,16 @@ def read_record(folder: Path) -> RunRecord:
         raise (
             unknown_name("run", folder.name, runs)
             if runs
-            else NotFoundError(f"There is no run '{folder.name}'.", hint="Run: pericia run")
+            else NotFoundError(
+                said("There is no run '%(name)s'.", name=folder.name), hint=said("Run: pericia run")
+            )
         )
     try:
         return _RECORD.validate_json(path.read_bytes())
     except ValidationError as error:
         raise JobError(
-            f"'{path}' is damaged: {error.errors()[0]['msg']}.",
-            hint="Remove the folder and run: pericia run",
+            said("'%(path)s' is damaged: %(error)s.", path=path, error=error.errors()[0]["msg"]),
+            hint=said("Remove the folder and run: pericia run"),
         ) from error
 
 
@@ -72,7 +75,7 @@ def latest_run(runs: Path) -> Path:
     """
     records = sorted(runs.glob("*/run.json"), key=lambda path: path.stat().st_mtime_ns)
     if not records:
-        raise NotFoundError("Nothing has run here yet.", hint="Run: pericia run")
+        raise NotFoundError(said("Nothing has run here yet."), hint=said("Run: pericia run"))
     return records[-1].parent
 
 
@@ -148,10 +151,11 @@ def looks_in_words(looks: Sequence[str]) -> str:
     """
     if not looks:
         return ""
-    runs = "One earlier run has" if len(looks) == 1 else f"{len(looks)} earlier runs have"
-    return (
-        f"{runs} looked at these questions, with other settings, documents, examples or fewer questions: "
-        "each look makes a difference by chance likelier, so hold out new questions for the last word."
+    many = said("%(n)s earlier runs have", n=len(looks))
+    return said(
+        "%(runs)s looked at these questions, with other settings, documents, examples or fewer questions: "
+        "each look makes a difference by chance likelier, so hold out new questions for the last word.",
+        runs=said("one earlier run has") if len(looks) == 1 else many,
     )
 
 
@@ -170,6 +174,11 @@ def _parsed(path: Path) -> Iterator[Row]:
             yield _ROW.validate_python(value)
         except ValidationError as error:
             raise JobError(
-                f"{path}, line {line}: no row of a run ({error.errors()[0]['msg']}).",
-                hint="Remove the folder of the run and run: pericia run",
+                said(
+                    "%(path)s, line %(line)s: no row of a run (%(error)s).",
+                    path=path,
+                    line=line,
+                    error=error.errors()[0]["msg"],
+                ),
+                hint=said("Remove the folder of the run and run: pericia run"),
             ) from error

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from pericia.errors import InputError
 from pericia.lookup import load_object, unknown_name
+from pericia.said import said
 from pericia.types import Message, Parity
 
 
@@ -90,8 +91,12 @@ def choose_precision(name: str, precision: str = "") -> str:
     known = PRECISIONS[name]
     if precision and precision not in known:
         raise InputError(
-            f"'{precision}' is no precision of the format '{name}'.",
-            hint=f"Available: {', '.join(known)}.",
+            said(
+                "'%(precision)s' is no precision of the format '%(name)s'.",
+                precision=precision,
+                name=name,
+            ),
+            hint=said("Available: %(known)s.", known=", ".join(known)),
             param="precision",
         )
     return precision or known[0]

@@ -16,6 +16,7 @@ from transformers.utils import logging as transformers_logging
 
 from pericia import bases
 from pericia.errors import JobError, ModelError
+from pericia.said import said
 
 DTYPES = {"base": "auto", "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Copied byte for byte, so that a conversation is rendered as it was in training.
@@ -47,14 +48,20 @@ class MergedExporter:
         except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
             reason = str(error).strip().split("\n")[0]
             raise ModelError(
-                f"The adapter in '{source}' cannot be put on '{base}': {reason}",
-                hint="Export it with the base model it was trained on.",
+                said(
+                    "The adapter in '%(source)s' cannot be put on '%(base)s': %(reason)s",
+                    source=source,
+                    base=base,
+                    reason=reason,
+                ),
+                hint=said("Export it with the base model it was trained on."),
             ) from error
         try:
             merged = model.merge_and_unload(safe_merge=True)
         except ValueError as error:
             raise JobError(
-                f"The merge of '{source}' is broken: {error}.", hint="Train the adapter again."
+                said("The merge of '%(source)s' is broken: %(error)s.", source=source, error=error),
+                hint=said("Train the adapter again."),
             ) from error
         merged.generation_config.eos_token_id = sorted(bases.stop_ids(base))
         folder.mkdir(parents=True)

@@ -15,6 +15,7 @@ from transformers import AutoTokenizer
 
 from pericia import bases
 from pericia.errors import InputError
+from pericia.said import said
 from pericia.workspace import write_atomic
 
 GGUF_FILE = "model.gguf"
@@ -127,11 +128,15 @@ def read_pieces(tokenizer: Any) -> Pieces:
     ):
         if pieces.render(turns) != render(turns):
             raise InputError(
-                "The chat template does more than put text around each message, so Ollama cannot have the same.",
-                hint="Export 'gguf': the file holds the template, and llama.cpp's server renders it.",
+                said(
+                    "The chat template does more than put text around each message, so Ollama cannot have the same."
+                ),
+                hint=said(
+                    "Export 'gguf': the file holds the template, and llama.cpp's server renders it."
+                ),
             )
     if any("{{" in text or '"""' in text for text in (pieces.answer, *pieces.user, *pieces.system)):
-        raise InputError("The chat template writes '{{' itself.", hint="Export 'gguf'.")
+        raise InputError(said("The chat template writes '{{' itself."), hint=said("Export 'gguf'."))
     return pieces
 
 
@@ -139,8 +144,13 @@ def _split(text: str, mark: str) -> tuple[str, str]:
     before, found, after = text.partition(mark)
     if not found:
         raise InputError(
-            f"The chat template leaves out or changes a message (looked for '{mark}').",
-            hint="Export 'gguf': the file holds the template, and llama.cpp's server renders it.",
+            said(
+                "The chat template leaves out or changes a message (looked for '%(mark)s').",
+                mark=mark,
+            ),
+            hint=said(
+                "Export 'gguf': the file holds the template, and llama.cpp's server renders it."
+            ),
         )
     return before, after
 

@@ -24,6 +24,7 @@ from pericia import bases
 from pericia.errors import InputError, JobError
 from pericia.examples import as_chat
 from pericia.machine import look_at_machine
+from pericia.said import said
 from pericia.types import Message, Parity
 
 GGUF_FILE = "model.gguf"
@@ -59,8 +60,8 @@ class ParityGate:
         """See `Gate.check`."""
         if not prompts:
             raise InputError(
-                "There are no held-out prompts, so nothing shows that the export is right.",
-                hint="Give questions: in pericia.yaml, or some of the validation examples.",
+                said("There are no held-out prompts, so nothing shows that the export is right."),
+                hint=said("Give questions: in pericia.yaml, or some of the validation examples."),
             )
         with tempfile.TemporaryDirectory(prefix="pericia-parity-") as name:
             work = Path(name)
@@ -180,8 +181,12 @@ def _compare_in_fresh_process(candidate: Path, work: Path) -> dict[str, Any]:
     if done.returncode != 0 or not result.exists():
         reason = (done.stderr.strip().split("\n") or ["no message"])[-1]
         raise JobError(
-            f"The files in '{candidate}' cannot be loaded again: {reason}.",
-            hint="The adapter is untouched. Export it in another format.",
+            said(
+                "The files in '%(candidate)s' cannot be loaded again: %(reason)s.",
+                candidate=candidate,
+                reason=reason,
+            ),
+            hint=said("The adapter is untouched. Export it in another format."),
         )
     found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
     return found

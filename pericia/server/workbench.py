@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 from pericia.config import Config
 from pericia.errors import InputError, PericiaError
 from pericia.evaluate.collect import collect_questions
-from pericia.said import said
+from pericia.said import joined, said
 from pericia.server.house import House
 from pericia.server.tasks import Task
 from pericia.types import Question
@@ -36,7 +36,7 @@ def held_out(house: House) -> tuple[tuple[Question, ...], str]:
     try:
         return collect_questions(working(house), house.workspace, ()), ""
     except PericiaError as error:
-        return (), f"{error.message} {error.hint}".strip()
+        return (), joined((error.message, error.hint))
 
 
 def changed_since(house: House, before: Mapping[str, Any], asked: Sequence[str]) -> list[str]:

@@ -88,7 +88,9 @@ def routes(house: House) -> APIRouter:
     def download() -> Response:
         path, _ = places(house)
         if not path.exists():
-            raise NotFoundError("There are no examples yet.", hint="Upload or draft some.")
+            raise NotFoundError(
+                said("There are no examples yet."), hint=said("Upload or draft some.")
+            )
         return FileResponse(path, media_type="application/jsonl", filename=path.name)
 
     @router.post("/examples/import")
@@ -174,7 +176,9 @@ def lengths(house: House) -> dict[str, Any]:
 def change_row(house: House, line: int, row: Row) -> None:
     """Replace a row. Raises as `curate.change`."""
     if row.sha256 is None:
-        raise InputError("'sha256' is missing.", hint="See: GET /api/examples", param="sha256")
+        raise InputError(
+            said("'sha256' is missing."), hint=said("See: GET /api/examples"), param="sha256"
+        )
     curate.change(*places(house), row.sha256, line, row.question, row.answer, row.source)
 
 

@@ -23,7 +23,7 @@ def routes(house: House) -> APIRouter:
     def download() -> Response:
         path = place(house)
         if not path.is_file():
-            raise NotFoundError("There are no questions yet.", hint="Upload some.")
+            raise NotFoundError(said("There are no questions yet."), hint=said("Upload some."))
         return FileResponse(path, media_type="application/jsonl", filename=path.name)
 
     @router.post("")

@@ -16,6 +16,7 @@ from pericia.evaluate.page import FILTERS, Asked, asked_questions
 from pericia.evaluate.records import latest_run, read_record, read_rows
 from pericia.evaluate.report import recompute, report_json, write_report
 from pericia.evaluate.scores import RIGHT_FROM
+from pericia.said import joined, said
 from pericia.server.house import House
 from pericia.server.tasks import Task
 from pericia.server.workbench import changed_since, held_out, working
@@ -75,8 +76,8 @@ def routes(house: House) -> APIRouter:
     def download(run_id: str, name: str) -> Response:
         folder = folder_of(house, run_id)
         if name not in FILES:
-            hint = f"Available: {', '.join(FILES)}."
-            raise NotFoundError(f"A run has no file '{name}'.", hint=hint)
+            hint = said("Available: %(known)s.", known=", ".join(FILES))
+            raise NotFoundError(said("A run has no file '%(name)s'.", name=name), hint=hint)
         if not (folder / name).exists():
             write_report(report_of(folder), folder)
         return FileResponse(folder / name, media_type=FILES[name], filename=f"{run_id}-{name}")
@@ -85,7 +86,7 @@ def routes(house: House) -> APIRouter:
     def delete(run_id: str) -> Response:
         folder = folder_of(house, run_id)
         if house.tasks.running("run") is not None:
-            raise JobError("A comparison is at work.", hint="Stop it first.")
+            raise JobError(said("A comparison is at work."), hint=said("Stop it first."))
         shutil.rmtree(folder)
         return JSONResponse({"id": folder.name, "deleted": True})
 
@@ -100,8 +101,10 @@ def begin(house: House, arms: tuple[str, ...] = ARM_NAMES) -> Task:
     """
     unknown = [arm for arm in arms if arm not in ARM_NAMES]
     if unknown:
-        hint = f"Known: {', '.join(ARM_NAMES)}."
-        raise InputError(f"There is no arm '{unknown[0]}'.", hint=hint, param="arms")
+        hint = said("Known: %(known)s.", known=", ".join(ARM_NAMES))
+        raise InputError(
+            said("There is no arm '%(unknown)s'.", unknown=unknown[0]), hint=hint, param="arms"
+        )
     questions, fault = held_out(house)
     if not questions:
         raise InputError(fault, param="questions")
@@ -121,7 +124,9 @@ def folder_of(house: House, run_id: str) -> Path:
         return latest_run(house.workspace.runs)
     folder = house.workspace.runs / run_id
     if Path(run_id).name != run_id or not (folder / "run.json").is_file():
-        raise NotFoundError(f"There is no run '{run_id}'.", hint="See: GET /api/runs")
+        raise NotFoundError(
+            said("There is no run '%(name)s'.", name=run_id), hint=said("See: GET /api/runs")
+        )
     return folder
 
 
@@ -176,7 +181,7 @@ def latest_report(house: House) -> tuple[Report | None, str]:
         try:
             return report_of(house.workspace.runs / one["id"]), ""
         except PericiaError as error:
-            fault = fault or f"{error.message} {error.hint}".strip()
+            fault = fault or joined((error.message, error.hint))
     return None, fault
 
 
@@ -188,8 +193,10 @@ def asked(report: Report, wanted: str = "", search: str = "") -> list[Asked]:
     """
     known = [name for name, _, _ in filters(report)]
     if wanted and wanted not in known:
-        text = f"There is no filter '{wanted}'."
-        raise InputError(text, hint=f"Known: {', '.join(known)}.", param="filter")
+        text = said("There is no filter '%(wanted)s'.", wanted=wanted)
+        raise InputError(
+            text, hint=said("Known: %(known)s.", known=", ".join(known)), param="filter"
+        )
     needle = search.strip().casefold()
     return [
         one

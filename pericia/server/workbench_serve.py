@@ -88,11 +88,13 @@ def begin_export(house: House, body: ExportRequest) -> Task:
         InputError: there is no such format. ConflictError: one is at work.
     """
     if body.format not in exporters.CHAINS:
-        hint = f"Available: {', '.join(sorted(exporters.CHAINS))}."
-        raise InputError(f"There is no format '{body.format}'.", hint=hint, param="format")
+        hint = said("Available: %(known)s.", known=", ".join(sorted(exporters.CHAINS)))
+        raise InputError(
+            said("There is no format '%(format)s'.", format=body.format), hint=hint, param="format"
+        )
     if body.adapter not in {one["id"] for one in adapters(house)}:
         text = said("There is no adapter '%(name)s'.", name=body.adapter)
-        raise NotFoundError(text, hint="See: GET /api/adapters", param="adapter")
+        raise NotFoundError(text, hint=said("See: GET /api/adapters"), param="adapter")
     params = {"adapter": body.adapter, "format": body.format}
     return house.tasks.start("export", house.workspace, working(house), params)
 

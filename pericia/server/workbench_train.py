@@ -120,7 +120,9 @@ def _plan(
 ) -> planning.Plan:
     if method not in METHODS:
         raise InputError(
-            f"Unknown method '{method}'.", hint=f"Available: {', '.join(METHODS)}.", param="method"
+            said("Unknown method '%(method)s'.", method=method),
+            hint=said("Available: %(known)s.", known=", ".join(METHODS)),
+            param="method",
         )
     return planning.plan(
         model,
@@ -247,7 +249,7 @@ def begin(house: House, body: TrainRequest) -> Task:
     settings, faults = read_settings(config.train, body.settings)
     if faults:
         text = " ".join(f"{name}: {fault}" for name, fault in faults.items())
-        raise InputError(text, hint="Mend these settings.", param=next(iter(faults)))
+        raise InputError(text, hint=said("Mend these settings."), param=next(iter(faults)))
     config = config.model_copy(update={"train": settings})
     params = body.model_dump(mode="json")
     return house.tasks.start("preflight", house.workspace, config, params)

@@ -13,6 +13,7 @@ from babel.messages import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
+from pericia.config import TrainConfig
 from pericia.server.ui.frame import HERE
 from pericia.server.ui.words import LANGUAGES, LOCALE
 
@@ -30,7 +31,7 @@ SHARED = "frame"
 ADVICE, ERRORS = "advice", "errors"  # what rivers and routes say, marked by `said`
 PACKAGE = HERE.parent
 _METHODS = [("templates/**.html", "jinja2.ext:babel_extract"), ("ui/**.py", "python")]
-_KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "sentence": (2,)}
+_KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "sentence": (2,), "marked": None}
 _OPTIONS = {"templates/**.html": {"silent": "false", "trimmed": "false"}}
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s|\{(\w+)\}")
 # Templates that are parts of a screen.
@@ -63,10 +64,20 @@ def sentences() -> list[Sentence]:
     ):
         assert isinstance(said, str)
         found.setdefault(said, set()).add(ADVICE if name.startswith("evaluate") else ERRORS)
+    for text in knobs():
+        found.setdefault(text, set()).add("train")
     return [
         Sentence(id_, next(iter(screens)) if len(screens) == 1 else SHARED)
         for id_, screens in sorted(found.items(), key=lambda item: str(item[0]))
     ]
+
+
+def knobs() -> Iterator[str]:
+    """Yield help and unit of every setting of a training, which Train shows beside its field."""
+    for field in TrainConfig.model_fields.values():
+        extra = field.json_schema_extra
+        unit = extra.get("unit") if isinstance(extra, dict) else ""
+        yield from (text for text in (field.description, unit) if isinstance(text, str) and text)
 
 
 def _screen(path: Path) -> str:

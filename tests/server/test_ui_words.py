@@ -1,6 +1,8 @@
 """Every sentence of the page in every language, and numbers and dates as each writes them."""
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,12 +11,55 @@ from hypothesis import strategies as st
 
 from pericia import documents
 from pericia.catalogue import LeftOut, read_left_out, write_left_out
+from pericia.config import TrainConfig
 from pericia.errors import InputError
 from pericia.said import joined
 from pericia.server.ui import words
 from pericia.server.ui.ask import NOTES
+from pericia.server.ui.heard import EVENTS, heard
 from tests.evaluate.scripted import SCRIPTS, advise
-from tests.server.messages import catalogues, others, placeholders, sentences
+from tests.server.messages import PACKAGE, catalogues, others, placeholders, sentences
+
+# What these modules refuse or find is read on the page, so they say nothing in English alone.
+SPEAKING = [
+    "autotrain",
+    "autotrain_keys",
+    "check",
+    "curate",
+    "dataset",
+    "draft",
+    "duplicates",
+    "examples",
+    "export",
+    "index",
+    "instructlab",
+    "library",
+    "lookup",
+    "plan",
+    "preflight",
+    "recast",
+    "rows",
+    "shapes",
+    "tool_calls",
+    "train",
+    "evaluate/arms",
+    "evaluate/collect",
+    "evaluate/lanes",
+    "evaluate/questions",
+    "evaluate/records",
+    "trainers/local/checks",
+    "trainers/local/rows",
+    "trainers/local/trainer",
+    "server/rehearsal",
+    "server/set_up",
+    "server/shelf",
+    "server/workbench",
+    "server/workbench_examples",
+    "server/workbench_questions",
+    "server/workbench_runs",
+    "server/workbench_serve",
+    "server/workbench_train",
+]
 
 
 def numbers(text: str) -> list[str]:
@@ -107,3 +152,57 @@ def test_the_choice_counts_more_than_the_browser() -> None:
     assert words.choose_language("bg", "es") == "bg"
     assert words.choose_language("xx", "es;q=0.2, pt;q=0.9") == "pt"
     assert words.choose_language(None, "de, es;q=0") == "en"
+
+
+@pytest.mark.parametrize("name", SPEAKING)
+def test_what_the_page_shows_is_said_so_that_it_can_be_translated(name: str) -> None:
+    path = PACKAGE / f"{name}.py"
+    raw = [f"{path.name}:{line}: {text}" for line, text in _unsaid(ast.parse(path.read_text()))]
+    assert not raw, "Say it by `said`:\n" + "\n".join(raw)
+
+
+def _unsaid(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield the texts of several words that are given to an error or a finding as they are, with their line."""
+    for call in ast.walk(tree):
+        if not isinstance(call, ast.Call):
+            continue
+        name = getattr(call.func, "id", "")
+        if name.endswith("Error") or name in ("Finding", "Line", "BadRow"):
+            given = [*call.args, *(word.value for word in call.keywords if word.arg == "hint")]
+            for part in given:
+                if isinstance(part, ast.JoinedStr | ast.Constant) and " " in ast.unparse(part):
+                    yield part.lineno, ast.unparse(part)
+
+
+def test_a_text_that_is_not_said_is_seen() -> None:
+    tree = ast.parse('raise InputError(f"No {x} here.", hint=said("Mend it."))')
+    assert [*_unsaid(tree)] == [(1, "f'No {x} here.'")]
+
+
+@pytest.mark.parametrize("language", [*others()])
+def test_what_a_job_tells_is_heard_in_every_language(language: str) -> None:
+    for template in EVENTS:
+        text = re.sub(r"%\((\w+)\)s", "7", template)
+        said = heard(text, language)
+        assert said != text
+        assert numbers(said) == numbers(text)
+
+
+def test_a_text_of_several_sentences_is_heard_sentence_by_sentence() -> None:
+    text = "'a.jsonl' holds no example. Each line holds one JSON object. Quite unheard of."
+    assert heard(text, "es") == (
+        "'a.jsonl' no contiene ningún ejemplo. Cada línea contiene un objeto JSON. Quite unheard of."
+    )
+    assert heard(text, "en") == text
+
+
+@given(st.text(max_size=80))
+def test_any_text_can_be_heard(text: str) -> None:
+    assert heard(text, "bg") or not text
+
+
+def test_help_of_every_setting_of_a_training_is_translated() -> None:
+    for field in TrainConfig.model_fields.values():
+        assert field.description
+        for language in others():
+            assert words.in_language(field.description, language) != field.description

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from pericia.errors import ModelError, NotFoundError
+from pericia.said import said
 
 MAX_LOADED = 16  # the least recently used one makes room for the next
 _BASE = "__base__"  # peft's name for no adapter in a mixed batch
@@ -63,8 +64,13 @@ class Adapters:
     def _name_of(self, folder: Path) -> str:
         for file in ("adapter_config.json", "adapter_model.safetensors"):
             if not (folder / file).exists():
-                hint = "Train it again, or mend the path."
-                raise NotFoundError(f"'{folder}' is no adapter: it has no {file}.", hint=hint)
+                hint = said("Train it again, or mend the path.")
+                raise NotFoundError(
+                    said(
+                        "'%(folder)s' is no adapter: it has no %(file)s.", folder=folder, file=file
+                    ),
+                    hint=hint,
+                )
         # weights that were trained anew in the same place are another adapter
         key = folder.resolve(), (folder / "adapter_model.safetensors").stat().st_mtime_ns
         if key in self._loaded:
@@ -89,8 +95,13 @@ class Adapters:
             _complete(self._model, folder, name)
         except (SafetensorError, OSError, ValueError, RuntimeError) as error:
             reason = str(error).strip().split("\n")[0]
-            text = f"The adapter in '{folder}' does not fit '{self._name}': {reason}"
-            raise ModelError(text, hint="Train it again on this base model.") from error
+            text = said(
+                "The adapter in '%(folder)s' does not fit '%(name)s': %(reason)s",
+                folder=folder,
+                name=self._name,
+                reason=reason,
+            )
+            raise ModelError(text, hint=said("Train it again on this base model.")) from error
         self._model.eval()
         self._loaded[key] = name
         return name
@@ -124,4 +135,4 @@ def _complete(model: Any, folder: Path, name: str) -> None:
             return
         # Put in place of what is there, because into the meta device nothing can be copied.
         set_peft_model_state_dict(model, wanted, adapter_name=name, low_cpu_mem_usage=True)
-    raise ValueError("its weights do not stay where they are put")
+    raise ValueError(said("its weights do not stay where they are put"))

@@ -23,6 +23,7 @@ from pericia.models.local.choose import Chooser, Vocabulary, make_chooser, read_
 from pericia.models.local.decode import Decoder, Reply
 from pericia.models.local.likelihood import nats_of
 from pericia.models.local.text import GrowingText
+from pericia.said import said
 from pericia.types import Generation, Message, Prompt, Sampling, TextLoss, Usage
 
 MAX_TOGETHER = 32  # answers in one step; more wait their turn
@@ -60,11 +61,20 @@ class LocalModel:
             )
         except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             reason = str(error).strip().split("\n")[0]
-            text = f"The model in '{folder}' cannot be loaded: {reason}"
+            text = said(
+                "The model in '%(folder)s' cannot be loaded: %(reason)s",
+                folder=folder,
+                reason=reason,
+            )
             raise ModelError(text, hint=bases.mend(folder)) from error
         if not self._tokenizer.chat_template:
-            text = f"The model in '{folder}' has no chat template, so it cannot be asked anything."
-            raise ModelError(text, hint="Take an instruct model, or add its chat_template.jinja.")
+            text = said(
+                "The model in '%(folder)s' has no chat template, so it cannot be asked anything.",
+                folder=folder,
+            )
+            raise ModelError(
+                text, hint=said("Take an instruct model, or add its chat_template.jinja.")
+            )
         self.context_tokens = int(config.get_text_config().max_position_embeddings)
         self._tokenizing = threading.Lock()  # a fast tokenizer refuses two threads at once
         model = model.to(device).eval()
@@ -135,9 +145,16 @@ class LocalModel:
         ids = self._render(prompt.messages)
         if len(ids) + max_new_tokens > self.context_tokens:
             raise InputError(
-                f"The prompt has {len(ids)} tokens; with {max_new_tokens} for the answer it does not fit the "
-                f"{self.context_tokens} of '{self.name}'.",
-                hint="Lower retrieval.context_tokens, evaluate.few_shot or evaluate.max_new_tokens.",
+                said(
+                    "The prompt has %(num_ids)s tokens; with %(max_new_tokens)s for the answer it does not fit the %(context_tokens)s of '%(name)s'.",
+                    num_ids=len(ids),
+                    max_new_tokens=max_new_tokens,
+                    context_tokens=self.context_tokens,
+                    name=self.name,
+                ),
+                hint=said(
+                    "Lower retrieval.context_tokens, evaluate.few_shot or evaluate.max_new_tokens."
+                ),
             )
         text = GrowingText(self._tokenizer, on_text)
         reply = Reply(ids, max_new_tokens, adapter, text, chooser)
@@ -175,8 +192,13 @@ class LocalModel:
             if manifest.get(key, value) != value:
                 kind = "chat template" if key == "template_sha256" else "set of end markers"
                 raise ModelError(
-                    f"The adapter in '{folder}' was trained with another {kind} than '{self.name}' has.",
-                    hint="Serve it with the base model it was trained on, or train it again.",
+                    said(
+                        "The adapter in '%(folder)s' was trained with another %(kind)s than '%(name)s' has.",
+                        folder=folder,
+                        kind=kind,
+                        name=self.name,
+                    ),
+                    hint=said("Serve it with the base model it was trained on, or train it again."),
                 )
 
 

@@ -17,6 +17,7 @@ from pericia.jobs import ENDED, Job
 from pericia.server import events, project
 from pericia.server.house import House
 from pericia.server.ui import words
+from pericia.server.ui.heard import heard
 
 HERE = Path(__file__).parents[1]
 STATIC = HERE / "static"
@@ -137,6 +138,7 @@ def environment(language: str) -> Environment:
         made.filters[name] = partial(_in_language, getattr(words, name), language)
     made.filters["playground"] = lambda name: f"/playground?{urlencode({'left': name})}"
     made.filters["said"] = lambda text: words.in_language(text, language)
+    made.filters["heard"] = lambda text: heard(text, language)
     return made
 
 

@@ -86,6 +86,8 @@ def in_language(text: str, language: str) -> str:
 def _part(value: object, language: str) -> str:
     if isinstance(value, Figure):
         return value.sign + number(abs(value.value), language, value.digits)
+    if isinstance(value, Said):
+        return Said(in_language(value, language))
     return in_language(value, language) if isinstance(value, str) else str(value)
 
 

@@ -16,6 +16,7 @@ from peft.utils.constants import DUMMY_TARGET_MODULES
 from pericia import bases
 from pericia.config import TrainConfig
 from pericia.errors import InputError
+from pericia.said import said
 from pericia.types import Preparation
 from pericia.workspace import write_json
 
@@ -132,8 +133,11 @@ def _check_parent(parent: Path, settings: TrainConfig, preparation: Preparation)
         return
     if is_full:
         raise InputError(
-            f"The parent in '{parent}' holds all weights; an adapter on top of it would need it to run.",
-            hint="Go on with method full, or train the adapter on the base.",
+            said(
+                "The parent in '%(parent)s' holds all weights; an adapter on top of it would need it to run.",
+                parent=parent,
+            ),
+            hint=said("Go on with method full, or train the adapter on the base."),
             param="train.method",
         )
     asked = {
@@ -149,7 +153,11 @@ def _check_parent(parent: Path, settings: TrainConfig, preparation: Preparation)
     wrong = [f"{key} {has!r}, not {wants!r}" for key, (has, wants) in asked.items() if has != wants]
     if wrong:
         raise InputError(
-            f"The parent in '{parent}' has {'; '.join(wrong)}: its matrices keep their shape.",
-            hint="Set the keys of 'train' to what the parent has.",
+            said(
+                "The parent in '%(parent)s' has %(wrong)s: its matrices keep their shape.",
+                parent=parent,
+                wrong="; ".join(wrong),
+            ),
+            hint=said("Set the keys of 'train' to what the parent has."),
             param="train",
         )

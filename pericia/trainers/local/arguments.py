@@ -10,6 +10,7 @@ from trl.trainer.sft_config import SFTConfig
 from pericia.config import TrainConfig
 from pericia.errors import InputError
 from pericia.examples import num_epochs
+from pericia.said import said
 from pericia.trainers.local.base import takes_bf16
 from pericia.trainers.local.processes import num_processes
 from pericia.trainers.local.rows import length
@@ -51,14 +52,23 @@ def micro_batch(settings: TrainConfig, preparation: Preparation) -> int:
     share, rest = divmod(settings.batch_size, processes)
     if rest:
         raise InputError(
-            f"train.batch_size is {settings.batch_size} and cannot be shared out among {processes} processes.",
-            hint=f"Take a multiple of {processes}.",
+            said(
+                "train.batch_size is %(batch_size)s and cannot be shared out among %(processes)s processes.",
+                batch_size=settings.batch_size,
+                processes=processes,
+            ),
+            hint=said("Take a multiple of %(processes)s.", processes=processes),
             param="train.batch_size",
         )
     longest = max(length(row) for row in (*preparation.rows, *preparation.validation_rows))
     sides = 2 if settings.objective == "dpo" else 1
     fitting = max(1, _MICRO_BATCH_TOKENS // (sides * longest))
     return max(n for n in range(1, share + 1) if share % n == 0 and n <= fitting)
+
+
+def accumulation(settings: TrainConfig, preparation: Preparation) -> int:
+    """Return how many forward passes of one process make a step. Raises: see `micro_batch`."""
+    return settings.batch_size // micro_batch(settings, preparation) // num_processes()
 
 
 def largest_batch(
@@ -83,7 +93,6 @@ def arguments(
 ) -> SFTConfig | DPOConfig:
     """Return what TRL is told; checkpoints go to `folder`. `checkpointing` is of activations."""
     micro = micro_batch(settings, preparation)
-    processes = num_processes()
     steps_an_epoch = -(-len(preparation.rows) // settings.batch_size)
     in_steps = steps_an_epoch > settings.checkpoint_steps
     when: dict[str, Any] = (
@@ -96,7 +105,7 @@ def arguments(
         "num_train_epochs": num_epochs(settings, len(preparation.rows)),
         "per_device_train_batch_size": micro,
         "per_device_eval_batch_size": micro,
-        "gradient_accumulation_steps": settings.batch_size // micro // processes,
+        "gradient_accumulation_steps": accumulation(settings, preparation),
         "learning_rate": preparation.learning_rate,
         "lr_scheduler_type": _scheduler(settings),
         "warmup_steps": settings.warmup,  # below 1 it is a share

@@ -14,6 +14,7 @@ from pericia import bases
 from pericia.config import TrainConfig
 from pericia.errors import ModelError, PreflightError
 from pericia.machine import look_at_machine
+from pericia.said import said
 
 _SAMPLED_EMBEDDINGS = 8192  # enough for their mean and spread
 _EMBEDDINGS = ("model.embed_tokens.weight", "transformer.wte.weight", "gpt_neox.embed_in.weight")
@@ -29,11 +30,18 @@ def load_config(folder: Path) -> Any:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         if "auto_map" in bases.read_json(folder, "config.json"):
-            text = f"The model in '{folder}' needs code that lies beside its weights, and no such code is run."
-            hint = "Take a model that transformers knows itself; or a newer transformers, if it knows this one by now."
+            text = said(
+                "The model in '%(folder)s' needs code that lies beside its weights, and no such code is run.",
+                folder=folder,
+            )
+            hint = said(
+                "Take a model that transformers knows itself; or a newer transformers, if it knows this one by now."
+            )
             raise ModelError(text, hint=hint) from error
         reason = str(error).strip().split("\n")[0]
-        text = f"The model in '{folder}' cannot be read: {reason}"
+        text = said(
+            "The model in '%(folder)s' cannot be read: %(reason)s", folder=folder, reason=reason
+        )
         raise ModelError(text, hint=bases.mend(folder)) from error
 
 
@@ -47,11 +55,17 @@ def load_tokenizer(folder: Path) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = str(error).strip().split("\n")[0]
-        text = f"The tokenizer in '{folder}' cannot be read: {reason}"
+        text = said(
+            "The tokenizer in '%(folder)s' cannot be read: %(reason)s", folder=folder, reason=reason
+        )
         raise ModelError(text, hint=bases.mend(folder)) from error
     if not tokenizer.chat_template:
-        text = f"The model in '{folder}' has no chat template to render examples with."
-        raise PreflightError(text, hint="Take an instruct model, or add its chat_template.jinja.")
+        text = said(
+            "The model in '%(folder)s' has no chat template to render examples with.", folder=folder
+        )
+        raise PreflightError(
+            text, hint=said("Take an instruct model, or add its chat_template.jinja.")
+        )
     return tokenizer
 
 
@@ -86,7 +100,9 @@ def load_weights(folder: Path, settings: TrainConfig, num_parameters: int) -> An
         raise  # the model is sound
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().split("\n")[0]
-        text = f"The model in '{folder}' cannot be loaded: {reason}"
+        text = said(
+            "The model in '%(folder)s' cannot be loaded: %(reason)s", folder=folder, reason=reason
+        )
         raise ModelError(text, hint=bases.mend(folder)) from error
     guard(model)
     return model

@@ -11,6 +11,7 @@ from peft import PeftModel
 
 from pericia.config import TrainConfig
 from pericia.errors import JobError, PreflightError
+from pericia.said import said
 from pericia.trainers.local.base import load_weights, takes_bf16
 from pericia.trainers.local.rows import IGNORED
 from pericia.types import LabelledRow, Preparation
@@ -33,8 +34,13 @@ def check_versions() -> None:
         there = version(wanted.name)
         if not wanted.specifier.contains(there, prereleases=True):
             raise PreflightError(
-                f"{wanted.name} {there} is installed; Pericia trains with {wanted.name} {wanted.specifier}.",
-                hint=f"Run: pip install '{wanted}'",
+                said(
+                    "%(name)s %(there)s is installed; Pericia trains with %(name)s %(specifier)s.",
+                    name=wanted.name,
+                    there=there,
+                    specifier=wanted.specifier,
+                ),
+                hint=said("Run: pip install '%(wanted)s'", wanted=wanted),
             )
 
 
@@ -51,9 +57,14 @@ def check_labels(trainer: Any, rows: Sequence[LabelledRow]) -> None:
         wanted = sum(sum(row.mask[1:]) for row in part)
         if counted != wanted:
             raise PreflightError(
-                f"The batch of the examples '{part[0].example.id}' to '{part[-1].example.id}' counts {counted} tokens "
-                f"in the loss, and its rows show {wanted}.",
-                hint="Try train.packing: off; and report this, with your settings.",
+                said(
+                    "The batch of the examples '%(first)s' to '%(last)s' counts %(counted)s tokens in the loss, and its rows show %(wanted)s.",
+                    first=part[0].example.id,
+                    last=part[-1].example.id,
+                    counted=counted,
+                    wanted=wanted,
+                ),
+                hint=said("Try train.packing: off; and report this, with your settings."),
             )
 
 
@@ -65,15 +76,24 @@ def check_losses(
         loss = entry.get("loss", 1.0)
         if loss == 0.0 or entry.get("grad_norm", 1.0) == 0.0 or loss != loss:
             raise JobError(
-                f"Step {entry['step']} has loss {loss} and gradient norm {entry.get('grad_norm')}: "
-                "nothing was learnt there.",
-                hint="Look at the data with: pericia check; and lower train.learning_rate if it is nan "
-                f"(it was {rate:.2g}).",
+                said(
+                    "Step %(step)s has loss %(loss)s and gradient norm %(norm)s: nothing was learnt there.",
+                    step=entry["step"],
+                    loss=loss,
+                    norm=entry.get("grad_norm"),
+                ),
+                hint=said(
+                    "Look at the data with: pericia check; and lower train.learning_rate if it is nan (it was %(rate)s).",
+                    rate=f"{rate:.2g}",
+                ),
             )
     if not any("eval_loss" in entry for entry in history):
         raise JobError(
-            f"None of the {len(preparation.validation_rows)} validation rows was evaluated.",
-            hint="Report this, with your settings.",
+            said(
+                "None of the %(num_validation_rows)s validation rows was evaluated.",
+                num_validation_rows=len(preparation.validation_rows),
+            ),
+            hint=said("Report this, with your settings."),
         )
 
 
@@ -98,17 +118,33 @@ def check_weights(
     if not fault:
         return
     taken, kept = state.global_step, state.best_global_step or state.global_step
-    height = f"train.learning_rate (it was {rate:.2g})"
+    height = said("train.learning_rate (it was %(rate)s)", rate=f"{rate:.2g}")
     losses = [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
     if taken < _FEW_STEPS:
-        text = f"Only {taken} optimiser steps were taken: {fault}."
-        hint = f"Take more: raise train.epochs, or lower train.batch_size. Else raise {height}."
+        text = said(
+            "Only %(taken)s optimiser steps were taken: %(fault)s.", taken=taken, fault=fault
+        )
+        hint = said(
+            "Take more: raise train.epochs, or lower train.batch_size. Else raise %(height)s.",
+            height=height,
+        )
     elif kept < _FEW_STEPS and losses[-1] > _ROSE * min(losses):
-        text = f"The validation loss only rose after step {kept} of {taken}, and by then {fault}."
-        hint = f"Give more examples that are like those held out; or lower {height}."
+        text = said(
+            "The validation loss only rose after step %(kept)s of %(taken)s, and by then %(fault)s.",
+            kept=kept,
+            taken=taken,
+            fault=fault,
+        )
+        hint = said(
+            "Give more examples that are like those held out; or lower %(height)s.", height=height
+        )
     else:
-        text = f"Steps are lost to rounding: after {taken} of them {fault}."
-        hint = f"Raise {height}."
+        text = said(
+            "Steps are lost to rounding: after %(taken)s of them %(fault)s.",
+            taken=taken,
+            fault=fault,
+        )
+        hint = said("Raise %(height)s.", height=height)
     raise JobError(text, hint=hint)
 
 
@@ -119,20 +155,30 @@ def _unmoved(model: torch.nn.Module, before: Mapping[str, torch.Tensor]) -> str:
         n for n, p in weights.items() if "lora_B" in n and ".ref." not in n and not bool(p.any())
     ]
     if still:
-        return f"{len(still)} adapter matrices are still zero, the first is {still[0]}"
+        return said(
+            "%(n)s adapter matrices are still zero, the first is %(first)s",
+            n=len(still),
+            first=still[0],
+        )
     moved = [
         float((weights[n].detach().flatten()[:_LOOKED_AT] != first).float().mean())
         for n, first in before.items()
     ]
-    return f"only {min(moved):.0%} of a matrix has moved" if moved and min(moved) < 0.5 else ""
+    part = f"{min(moved, default=1):.0%}"
+    some = said("only %(part)s of a matrix has moved", part=part)
+    return some if moved and min(moved) < 0.5 else ""
 
 
 def check_resumed(first_step: int | None, resumed_step: int) -> None:
     """Raise JobError if the first step of this process does not follow the one that it went on from, 0 for none."""
     if first_step not in (None, resumed_step + 1):
         raise JobError(
-            f"Training was to go on from step {resumed_step}, and its first step was {first_step}.",
-            hint="Report this, with your settings.",
+            said(
+                "Training was to go on from step %(resumed_step)s, and its first step was %(first_step)s.",
+                resumed_step=resumed_step,
+                first_step=first_step,
+            ),
+            hint=said("Report this, with your settings."),
         )
 
 
@@ -166,8 +212,11 @@ def check_reload(
         allowed = max(changed / 10, float(reference.abs().max()) * _BF16_STEP)
     if difference > allowed:
         raise JobError(
-            f"The adapter as written gives other answers than the one trained: logits differ by {difference:.2g}.",
-            hint="Report this, with your settings.",
+            said(
+                "The adapter as written gives other answers than the one trained: logits differ by %(difference)s.",
+                difference=f"{difference:.2g}",
+            ),
+            hint=said("Report this, with your settings."),
         )
 
 

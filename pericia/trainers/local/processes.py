@@ -12,6 +12,7 @@ from accelerate import PartialState
 from safetensors import SafetensorError
 
 from pericia.errors import JobError, MissingExtraError
+from pericia.said import said
 
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 _NO_MEMORY = "DefaultCPUAllocator"
@@ -45,8 +46,14 @@ def reporting_full_disks(folder: Path) -> Iterator[None]:
             raise
         reason = str(error).strip().split("\n")[0]
         raise JobError(
-            f"Nothing more can be written to '{folder}': {reason}",
-            hint="Make room on the disk and give the same command: it goes on from the last whole checkpoint.",
+            said(
+                "Nothing more can be written to '%(folder)s': %(reason)s",
+                folder=folder,
+                reason=reason,
+            ),
+            hint=said(
+                "Make room on the disk and give the same command: it goes on from the last whole checkpoint."
+            ),
         ) from error
 
 
@@ -60,9 +67,10 @@ def reporting_full_memory() -> Iterator[None]:
             raise
         reason = str(error).strip().split("\n")[0]
         raise JobError(
-            f"The memory has run out: {reason}",
-            hint="Lower train.batch_size or train.max_tokens, or take method qlora; pericia plan says what each would take. "
-            "The same command goes on from the last whole checkpoint if the settings stay.",
+            said("The memory has run out: %(reason)s", reason=reason),
+            hint=said(
+                "Lower train.batch_size or train.max_tokens, or take method qlora; pericia plan says what each would take. The same command goes on from the last whole checkpoint if the settings stay."
+            ),
         ) from error
 
 
@@ -71,7 +79,7 @@ def check_trackers(names: Sequence[str]) -> None:
     for name in names:
         if importlib.util.find_spec(name) is None:
             raise MissingExtraError(
-                f"train.track names '{name}', which is not installed.",
-                hint=f"Run: pip install {name}; or take it out of train.track.",
+                said("train.track names '%(name)s', which is not installed.", name=name),
+                hint=said("Run: pip install %(name)s; or take it out of train.track.", name=name),
                 param="train.track",
             )

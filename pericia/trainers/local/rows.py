@@ -9,6 +9,7 @@ from trl.chat_template_utils import get_training_chat_template
 
 from pericia.errors import PreflightError
 from pericia.examples import as_chat
+from pericia.said import said
 from pericia.types import Example, LabelledRow
 
 IGNORED = -100
@@ -81,7 +82,9 @@ def _label_one(tokenizer: Any, template: str | None, example: Example) -> Labell
         worse = [*chat[:-1], {"role": "assistant", "content": example.rejected}]
         both = tokenizer.apply_chat_template(worse, tools=tools, return_dict=False)
         if list(both[: len(prompt_ids)]) != list(prompt_ids):
-            raise _unfit(example, "renders the prompt of a pair differently with its worse answer")
+            raise _unfit(
+                example, said("renders the prompt of a pair differently with its worse answer")
+            )
         rejected = tuple(both[len(prompt_ids) :])
     return LabelledRow(example, tuple(ids), tuple(mask), tuple(prompt_ids), rejected)
 
@@ -93,7 +96,7 @@ def _without_silent_turns(mask: list[bool], example: Example) -> list[bool]:
         return mask
     stretches = [(counts, len(list(run))) for counts, run in groupby(mask)]
     if sum(counts for counts, _ in stretches) != len(answers):
-        raise _unfit(example, "does not tell the answers of a chat apart")
+        raise _unfit(example, said("does not tell the answers of a chat apart"))
     kept: list[bool] = []
     turns = iter(answers)
     for counts, number in stretches:
@@ -103,6 +106,13 @@ def _without_silent_turns(mask: list[bool], example: Example) -> list[bool]:
 
 def _unfit(example: Example, fault: str) -> PreflightError:
     return PreflightError(
-        f"Example '{example.id}' (line {example.line}): the model's chat template {fault}.",
-        hint="Take a model whose template has marks around its answers, as Phi-3's and Qwen's have.",
+        said(
+            "Example '%(id)s' (line %(line)s): the model's chat template %(fault)s.",
+            id=example.id,
+            line=example.line,
+            fault=fault,
+        ),
+        hint=said(
+            "Take a model whose template has marks around its answers, as Phi-3's and Qwen's have."
+        ),
     )

@@ -14,6 +14,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from pericia.errors import NotFoundError
+from pericia.said import said
 from pericia.trainers.local.adapter import find_linears
 
 
@@ -30,8 +31,13 @@ def read_config(model: str) -> Mapping[str, Any]:
         return config
     except (OSError, ValueError) as error:
         raise NotFoundError(
-            f"The config of the model '{model}' is neither here nor on a hub that answers.",
-            hint="Give a folder with its config.json, or a name that is known without a network, see: pericia plan --list",
+            said(
+                "The config of the model '%(model)s' is neither here nor on a hub that answers.",
+                model=model,
+            ),
+            hint=said(
+                "Give a folder with its config.json, or a name that is known without a network, see: pericia plan --list"
+            ),
         ) from error
 
 
@@ -51,14 +57,23 @@ def count_linears(config: Mapping[str, Any]) -> tuple[tuple[tuple[str, int, int,
 
 
 def trainable_model(
-    config: Mapping[str, Any], adapter: bool, rank: int, targets: Sequence[str], dtype: torch.dtype
+    config: Mapping[str, Any],
+    adapter: bool,
+    rank: int,
+    targets: Sequence[str],
+    dtype: torch.dtype,
+    dropout: float = 0.0,
 ) -> Any:
     """Return a meta model, with an adapter or with all its weights to be trained."""
     model = _meta_model(config, dtype)
     if not adapter:
         return model
     lora = LoraConfig(
-        r=rank, lora_alpha=2 * rank, target_modules=list(targets), task_type="CAUSAL_LM"
+        r=rank,
+        lora_alpha=2 * rank,
+        lora_dropout=dropout,
+        target_modules=list(targets),
+        task_type="CAUSAL_LM",
     )
     with warnings.catch_warnings():  # peft uses an old name of transformers
         warnings.filterwarnings("ignore", ".*gradient_checkpointing. is dep", FutureWarning)
