@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pericia.errors import NotFoundError
+from pericia.said import said
 from pericia.stores import VectorStore
 from pericia.types import Hit
 
@@ -64,7 +65,9 @@ def _mean(chunk_ids: Collection[str], store: VectorStore) -> NDArray[np.float32]
     """Return the mean direction of stored vectors, of length 1."""
     vectors = list(store.vectors(chunk_ids).values())
     if not vectors:
-        raise NotFoundError("None of these passages is indexed.", hint="Run: pericia add")
+        raise NotFoundError(
+            said("None of these passages is indexed."), hint=said("Run: pericia add")
+        )
     total: NDArray[np.float32] = np.sum(vectors, axis=0, dtype=np.float32)
     return total / max(float(np.linalg.norm(total)), 1e-12)
 

@@ -25,6 +25,8 @@ class Entered:
     groups: tuple[str, ...] = ()  # who may read it; none means everybody
     version: tuple[int, ...] = ()  # as its name or its first lines say
     dated: str = ""  # likewise, in ISO form
+    num_pages: int = 0  # 0 too where it was indexed before this was counted
+    num_rows: int = 0  # of its tables
 
 
 @dataclass(frozen=True, slots=True)

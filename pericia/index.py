@@ -283,6 +283,8 @@ def _commit(
             groups=document.groups,
             version=stated.version or (),
             dated=stated.dated.isoformat() if stated.dated else "",
+            num_pages=max((block.place.page or 0 for block in document.blocks), default=0),
+            num_rows=sum(len(table.cells) for table in document.tables),
         )
     write_catalogue(own, outcome.catalogue())
 

@@ -65,7 +65,8 @@ def filled(template: str, values: Mapping[str, object]) -> str:
     text = template % values
     first = _VALUE.match(template)
     is_ours = first is not None and isinstance(values[first[1]], Said)
-    is_sentence = is_ours and any(map(str.isalpha, _VALUE.sub("", template)))
+    has_words = template.endswith(".") or any(map(str.isalpha, _VALUE.sub("", template)))
+    is_sentence = is_ours and has_words
     return text[:1].upper() + text[1:] if is_sentence else text
 
 

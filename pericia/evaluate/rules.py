@@ -14,17 +14,26 @@ from pericia.evaluate.evidence import (
     Evidence,
     mean_of,
     name_of,
-    signed,
+    span,
 )
 from pericia.evaluate.kinds import JOINED, TERMS
 from pericia.evaluate.losses import GENERAL, Probed
 from pericia.evaluate.results import between
 from pericia.evaluate.wording import OFTEN
+from pericia.said import Figure, Said, joined, said
 from pericia.types import CurvePoint, Pair
 
 State = Literal[
     "holds", "does not hold", "in part", "not shown", "not measured", "not asked for", "yes", "no"
 ]
+
+_CHANGE = {
+    "never": said("no fact changes"),
+    "yearly": said("the facts change yearly"),
+    "monthly": said("the facts change monthly"),
+    "weekly": said("the facts change weekly"),
+    "daily": said("the facts change daily"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,39 +50,41 @@ def weigh_rules(evidence: Evidence, curve: Sequence[CurvePoint]) -> tuple[Weighe
     """Return the four rules and the three scenarios."""
     return (
         Weighed(
-            "R1 outside data",
-            "The answer needs data from outside the model: retrieve.",
+            said("R1 outside data"),
+            said("The answer needs data from outside the model: retrieve."),
             *_gain(evidence, [("rag", _best(evidence, ("prompt", "few_shot")))]),
         ),
         Weighed(
-            "R2 stable knowledge",
-            "Stable knowledge, terms and expression: fine-tune; retrieval can miss the nuance.",
+            said("R2 stable knowledge"),
+            said(
+                "Stable knowledge, terms and expression: fine-tune; retrieval can miss the nuance."
+            ),
             *_gain(evidence, [("fine_tuned", "prompt"), ("rag_fine_tuned", "rag")]),
         ),
         Weighed(
-            "R3 data and change",
-            "Few examples change little, and facts that change often make tuning a burden.",
+            said("R3 data and change"),
+            said("Few examples change little, and facts that change often make tuning a burden."),
             *_data(evidence, curve),
         ),
         Weighed(
-            "R4 findable sources",
-            "Retrieval makes the source findable, so that errors can be corrected.",
+            said("R4 findable sources"),
+            said("Retrieval makes the source findable, so that errors can be corrected."),
             "holds" if evidence.use.citations_required else "not asked for",
             _citations(evidence),
         ),
         Weighed(
-            "Sa own vocabulary",
-            "An industry with a vocabulary of its own: fine-tune.",
+            said("Sa own vocabulary"),
+            said("An industry with a vocabulary of its own: fine-tune."),
             *_kind(evidence, TERMS),
         ),
         Weighed(
-            "Sb joined knowledge",
-            "Answers that join several pieces of knowledge: retrieve.",
+            said("Sb joined knowledge"),
+            said("Answers that join several pieces of knowledge: retrieve."),
             *_kind(evidence, JOINED),
         ),
         Weighed(
-            "Sc automated flow",
-            "A flow that goes on with the answer needs facts and form: do both.",
+            said("Sc automated flow"),
+            said("A flow that goes on with the answer needs facts and form: do both."),
             *_form(evidence),
         ),
     )
@@ -82,31 +93,45 @@ def weigh_rules(evidence: Evidence, curve: Sequence[CurvePoint]) -> tuple[Weighe
 def weigh_tuning(evidence: Evidence, probed: Sequence[Probed]) -> tuple[Weighed, ...]:
     """Return the four questions that come before fine-tuning."""
     goal = evidence.use.goal.strip()
-    gain = f"A gain of {100 * evidence.smallest_gain:.0f} points of {evidence.primary} counts"
+    gain = said(
+        "a gain of %(n)s points of %(score)s counts",
+        n=Figure(100 * evidence.smallest_gain),
+        score=evidence.primary,
+    )
     baselines = [arm for arm in ("prompt", "few_shot", "rag") if arm in evidence.arms]
-    reached = ", ".join(f"{name_of(arm)} {_points(evidence, arm)}" for arm in baselines)
+    reached = joined([_reached(evidence, arm) for arm in baselines], ", ")
     return (
         Weighed(
-            "Use case",
-            "What should get better?",
+            said("Use case"),
+            said("What should get better?"),
             "yes" if goal else "no",
             _sentence(
                 [
                     gain,
-                    f"the goal: {goal.rstrip('.')}" if goal else "no goal is stated (key use.goal)",
+                    said("the goal: %(goal)s", goal=goal.rstrip("."))
+                    if goal
+                    else said("no goal is stated (key use.goal)"),
                 ]
             ),
         ),
         Weighed(
-            "Alternatives",
-            "Are the prompt, solved examples and retrieval measured?",
+            said("Alternatives"),
+            said("Are the prompt, solved examples and retrieval measured?"),
             "yes" if len(baselines) == 3 else "no",
-            _sentence([f"{reached} points"]) if baselines else "None of them is measured.",
+            _sentence([said("%(figures)s points", figures=reached)])
+            if baselines
+            else said("None of them is measured."),
         ),
-        Weighed("Costs", "Can it be tuned, are there enough good examples?", *_costs(evidence)),
         Weighed(
-            "Benefits",
-            "Is it better than the best alternative, or cheaper, and has it unlearnt nothing?",
+            said("Costs"),
+            said("Can it be tuned, are there enough good examples?"),
+            *_costs(evidence),
+        ),
+        Weighed(
+            said("Benefits"),
+            said(
+                "Is it better than the best alternative, or cheaper, and has it unlearnt nothing?"
+            ),
             *_benefits(evidence, probed),
         ),
     )
@@ -123,7 +148,7 @@ def _gain(evidence: Evidence, wanted: Sequence[tuple[str, str]]) -> tuple[State,
         if a in evidence.arms and b in evidence.arms
     ]
     if not pairs:
-        return "not measured", "The arms that would show it have not run."
+        return "not measured", said("The arms that would show it have not run.")
     found = _sentence([*map(_difference, pairs)])
     if any(p.verdict == "better" and p.difference >= evidence.smallest_gain for p in pairs):
         return "holds", found
@@ -135,12 +160,18 @@ def _data(evidence: Evidence, curve: Sequence[CurvePoint]) -> tuple[State, str]:
     use, count, wrong = evidence.use, evidence.num_examples, evidence.num_contradictions
     parts = [
         _examples(evidence),
-        f"the facts change {use.data_change}" if use.data_change != "never" else "no fact changes",
+        _CHANGE[use.data_change],
     ]
     for arm in dict.fromkeys(point.arm for point in curve):
         *_, half, whole = (point for point in curve if point.arm == arm)
-        gain = signed(whole.score.mean - half.score.mean)
-        parts.append(f"{name_of(arm)} gains {gain} points from the last half of the examples")
+        gain = Figure(100 * (whole.score.mean - half.score.mean), 1, is_signed=True)
+        parts.append(
+            said(
+                "%(arm)s gains %(gain)s points from the last half of the examples",
+                arm=name_of(arm),
+                gain=gain,
+            )
+        )
     holds = use.data_change in OFTEN or count < FEW_EXAMPLES or wrong >= CONTRADICTORY * count
     return ("holds" if holds else "does not hold"), _sentence(parts)
 
@@ -152,21 +183,30 @@ def _citations(evidence: Evidence) -> str:
         if "citation_precision" in scores and "citation_recall" in scores:
             held, cited = (scores[f"citation_{part}"].mean for part in ("precision", "recall"))
             parts.append(
-                f"{name_of(arm)}: {100 * held:.0f} % of its citations hold, "
-                f"{100 * cited:.0f} % of its sentences carry one"
+                said(
+                    "%(arm)s: %(held)s %% of its citations hold, %(cited)s %% of its sentences carry one",
+                    arm=name_of(arm),
+                    held=Figure(100 * held),
+                    cited=Figure(100 * cited),
+                )
             )
-    required = "" if evidence.use.citations_required else "not "
-    return _sentence([*parts, f"sources are {required}required"])
+    required = said("sources are not required")
+    if evidence.use.citations_required:
+        required = said("sources are required")
+    return _sentence([*parts, required])
 
 
 def _kind(evidence: Evidence, kind: str) -> tuple[State, str]:
     of_kind = next((each for each in evidence.by_kind if each.kind == kind), None)
     if of_kind is None:
-        return "not asked for", f"No question is of the kind '{kind}'."
+        return "not asked for", said("No question is of the kind '%(kind)s'.", kind=kind)
     best = max(of_kind.means.values())
-    arms = ", ".join(f"{name_of(arm)} {100 * mean:.0f}" for arm, mean in of_kind.means.items())
-    found = (
-        f"{of_kind.num_questions} of {evidence.num_questions} questions. Points on them: {arms}."
+    means = [_figure(arm, 100 * mean) for arm, mean in of_kind.means.items()]
+    found = said(
+        "%(n)s of %(total)s questions. Points on them: %(figures)s.",
+        n=of_kind.num_questions,
+        total=evidence.num_questions,
+        figures=joined(means, ", "),
     )
     if evidence.main_kind != kind:
         return "in part", found
@@ -177,16 +217,17 @@ def _kind(evidence: Evidence, kind: str) -> tuple[State, str]:
 
 def _form(evidence: Evidence) -> tuple[State, str]:
     parts = [
-        f"{name_of(arm)} {100 * scores[name].mean:.0f} %"
+        said("%(arm)s %(n)s %%", arm=name_of(arm), n=Figure(100 * scores[name].mean))
         for arm in evidence.in_order()
         for name in ("format_json", "format_pattern")
         if name in (scores := evidence.arms[arm].scores)
     ]
     if not parts:
-        return "not asked for", "No form of answers is asked for (JSON, or evaluate.pattern)."
+        return "not asked for", said("No form of answers is asked for (JSON, or evaluate.pattern).")
     both = [("rag_fine_tuned", "rag"), ("rag_fine_tuned", "fine_tuned")]
     state, gains = _gain(evidence, both)
-    return state, f"Answers of the right form: {', '.join(parts)}. {gains}"
+    right = said("Answers of the right form: %(figures)s.", figures=joined(parts, ", "))
+    return state, joined([right, gains])
 
 
 # --- before fine-tuning ----------------------------------------------------------------------------------
@@ -196,15 +237,21 @@ def _costs(evidence: Evidence) -> tuple[State, str]:
     tuned = _best(evidence, [a for a in evidence.arms if evidence.kind(a).is_tuned])
     if not tuned:
         reasons = [why for arm, why in evidence.left_out.items() if "fine_tuned" in arm]
-        return "not measured", reasons[0] if reasons else "No tuned arm has run."
+        return "not measured", reasons[0] if reasons else said("No tuned arm has run.")
     count, wrong = evidence.num_examples, evidence.num_contradictions
     result = evidence.arms[tuned]
     parts = [_examples(evidence)]
     if result.train_s:
-        parts.append(f"training took {_time(result.train_s)}")
+        parts.append(said("training took %(time)s", time=_time(result.train_s)))
     if result.cost_one_off:
-        parts.append(f"it and the examples cost {result.cost_one_off:,.2f} USD")
-    parts.append(f"an answer takes {result.latency_ms_p50:.0f} ms, {_than_untuned(evidence, 'ms')}")
+        parts.append(said("it and the examples cost %(n)s USD", n=Figure(result.cost_one_off, 2)))
+    parts.append(
+        said(
+            "an answer takes %(n)s ms, %(other)s",
+            n=Figure(result.latency_ms_p50),
+            other=_than_untuned(evidence, "ms"),
+        )
+    )
     good = count >= FEW_EXAMPLES and wrong < CONTRADICTORY * count
     return ("yes" if good else "no"), _sentence(parts)
 
@@ -213,21 +260,31 @@ def _benefits(evidence: Evidence, probed: Sequence[Probed]) -> tuple[State, str]
     tuned = _best(evidence, [a for a in evidence.arms if evidence.kind(a).is_tuned])
     untuned = _best(evidence, [a for a in evidence.arms if not evidence.kind(a).is_tuned])
     if not tuned or not untuned:
-        return "not measured", "No tuned arm stands beside one that is not."
-    state, gain = _gain(evidence, [(tuned, untuned)])
-    parts = [gain.rstrip(".")]
+        return "not measured", said("No tuned arm stands beside one that is not.")
+    state, _ = _gain(evidence, [(tuned, untuned)])
+    parts = [_difference(between(evidence.pairs, tuned, untuned))]
     read = evidence.arms[tuned].tokens_in
-    parts.append(f"a request has {read:.0f} tokens, {_than_untuned(evidence, 'tokens')}")
+    parts.append(
+        said(
+            "a request has %(n)s tokens, %(other)s",
+            n=Figure(read),
+            other=_than_untuned(evidence, "tokens"),
+        )
+    )
     evens = [
         e for e in evidence.break_even if (e.cheap_to_run, e.cheap_to_make) == (tuned, untuned)
     ]
     parts += [
-        f"training is paid for after {e.requests:,.0f} requests" if e.requests else "never cheaper"
+        said("training is paid for after %(n)s requests", n=Figure(e.requests))
+        if e.requests
+        else said("never cheaper")
         for e in evens
     ]
     for each in probed:
         if each.arm == tuned and each.texts == GENERAL and each.change is not None:
-            parts.append(f"the loss on general texts changes by {_bits(each)} bits a byte")
+            parts.append(
+                said("the loss on general texts changes by %(bits)s bits a byte", bits=_bits(each))
+            )
     if tuned in evidence.setbacks:
         return "no", _sentence([*parts, evidence.setbacks[tuned]])
     answers: dict[State, State] = {"holds": "yes", "does not hold": "no"}
@@ -235,17 +292,17 @@ def _benefits(evidence: Evidence, probed: Sequence[Probed]) -> tuple[State, str]
 
 
 def _bits(each: Probed) -> str:
-    change, low, high = (f"{value or 0.0:+.2f}" for value in (each.change, each.low, each.high))
-    return f"{change} ({low} to {high})".replace("-", "−")
+    change, low, high = (Figure(v or 0.0, 2, True) for v in (each.change, each.low, each.high))
+    return said("%(change)s (%(low)s to %(high)s)", change=change, low=low, high=high)
 
 
 def _than_untuned(evidence: Evidence, what: Literal["ms", "tokens"]) -> str:
     untuned = _best(evidence, [a for a in evidence.arms if not evidence.kind(a).is_tuned])
     if not untuned:
-        return "with nothing to compare"
+        return said("with nothing to compare")
     result = evidence.arms[untuned]
     value = result.latency_ms_p50 if what == "ms" else result.tokens_in
-    return f"{name_of(untuned)} {value:.0f}"
+    return _figure(untuned, value)
 
 
 # --- words -----------------------------------------------------------------------------------------------
@@ -258,25 +315,40 @@ def _best(evidence: Evidence, arms: Sequence[str]) -> str:
 
 
 def _difference(pair: Pair) -> str:
-    ends = f"95 %: {signed(pair.low)} to {signed(pair.high)}"
-    return f"{name_of(pair.a)} against {name_of(pair.b)} {signed(pair.difference)} points ({ends})"
+    return said(
+        "%(a)s against %(b)s %(difference)s points (%(span)s)",
+        a=name_of(pair.a),
+        b=name_of(pair.b),
+        difference=Figure(100 * pair.difference, 1, is_signed=True),
+        span=span(pair.low, pair.high, with_sign=True),
+    )
 
 
-def _points(evidence: Evidence, arm: str) -> str:
-    return f"{100 * mean_of(evidence, arm):.1f}"
+def _reached(evidence: Evidence, arm: str) -> str:
+    return _figure(arm, 100 * mean_of(evidence, arm), 1)
+
+
+def _figure(arm: str, value: float, digits: int = 0) -> str:
+    return joined([name_of(arm), str(Figure(value, digits))])
 
 
 def _examples(evidence: Evidence) -> str:
     if not evidence.num_examples:
-        return "no examples"
-    wrong = evidence.num_contradictions
-    return f"{evidence.num_examples} examples, {wrong or 'none'} of them contradicting another one"
+        return said("no examples")
+    return said(
+        "%(n)s examples, %(wrong)s of them contradicting another one",
+        n=evidence.num_examples,
+        wrong=evidence.num_contradictions or said("none"),
+    )
 
 
 def _time(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+    if seconds < 120:
+        return said("%(n)s s", n=Figure(seconds))
+    return said("%(n)s minutes", n=Figure(seconds / 60))
 
 
 def _sentence(parts: Sequence[str]) -> str:
-    text = "; ".join(parts)
-    return f"{text[:1].upper()}{text[1:]}."
+    """Return parts as one sentence."""
+    row = joined(parts, "; ")
+    return Said(f"{row.template}.", row.values)

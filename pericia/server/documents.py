@@ -10,8 +10,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, File, Form, Query, UploadFile
 from fastapi.responses import JSONResponse, Response
 
-from pericia.alike import documents_alike
+from pericia.alike import documents_alike, passages_alike
 from pericia.errors import ConflictError, NotFoundError, PericiaError
+from pericia.said import said
 from pericia.server import shelf, viewer
 from pericia.server.house import House
 from pericia.server.shelf import Shelved
@@ -50,8 +51,10 @@ def routes(house: House) -> APIRouter:
         return JSONResponse({**_shape(one), "title": document.title, **body, "tables": tables})
 
     @router.get("/{id_}/alike")
-    def alike(id_: str, most: Annotated[int, Query(ge=1, le=50)] = 5) -> Response:
-        return JSONResponse({"data": [_like(hit) for hit in like(house, id_, most)]})
+    def alike(
+        id_: str, most: Annotated[int, Query(ge=1, le=50)] = 5, passage: str = ""
+    ) -> Response:
+        return JSONResponse({"data": [_like(hit) for hit in like(house, id_, most, passage)]})
 
     @router.get("/passage")
     def passage(
@@ -82,19 +85,24 @@ def files(house: House) -> list[Shelved]:
     return shelf.list_files(house.workspace, house.config)
 
 
-def like(house: House, wanted: str, most: int) -> list[Hit]:
+def like(house: House, wanted: str, most: int, passage: str = "") -> list[Hit]:
     """Return what is most like a document in up to `most` others that callers may read, nearest first.
 
+    With `passage`, the id of one of its own, the passages that are most like that one.
+
     Raises:
-        NotFoundError: there is no such file, or it is not read yet.
+        NotFoundError: there is no such file or passage, or it is not read yet.
     """
     one = shelf.find(house.workspace, house.config, wanted)
     library = house.room.library()
     entered = library.catalogue.files.get(one.source)
     if entered is None or not entered.num_chunks:
         raise NotFoundError(
-            f"'{one.source}' is not read, so it is like nothing.", hint="Read it first."
+            said("'%(name)s' is not read, so it is like nothing.", name=one.source),
+            hint=said("Read it first."),
         )
+    if passage:
+        return passages_alike([passage], store=library.store, k=most, groups=library.groups)
     return documents_alike(
         [entered.document_id], store=library.store, k=most, groups=library.groups
     )
@@ -168,5 +176,6 @@ def _shape(one: Shelved) -> dict[str, Any]:
         "state": one.state,
     }
     shape |= {"bytes": one.num_bytes, "modified_at": one.modified_at}
-    shape |= {"passages": one.num_passages, "language": one.language}
+    shape |= {"passages": one.num_passages, "pages": one.num_pages, "rows": one.num_rows}
+    shape |= {"language": one.language, "same_as": one.same_as}
     return {**shape, "reasons": list(one.reasons)}

@@ -19,6 +19,7 @@ from pericia.evaluate.tools import is_tunable
 from pericia.library import Library, open_library
 from pericia.models import Model
 from pericia.prompts import PROMPTS_VERSION
+from pericia.server.choice import read_choice
 from pericia.server.served import ArmRoom, Asked
 from pericia.types import Adapter, Answer, Example, Generation, Message, Question
 from pericia.understand import Understood
@@ -50,10 +51,13 @@ class Industry(ArmRoom):
         return tuple(able)
 
     def recommended(self) -> str:
-        """Return the arm that the last whole run advises; without one, `rag` if there are documents, else `prompt`."""
+        """Return the arm that was chosen after the last whole run, else the one that it advises.
+
+        Without a run, `rag` if there are documents, else `prompt`.
+        """
         able = self.arms()
         usual = "rag" if "rag" in able else "prompt"
-        advised = self._advised()
+        advised = self._chosen() or self._advised()
         return advised if advised in able else usual
 
     def state(self, arm: str) -> str:
@@ -154,6 +158,13 @@ class Industry(ArmRoom):
             if facts.get("id") in by_id:
                 chosen[kind] = by_id[facts["id"]]
         return chosen
+
+    def _chosen(self) -> str:
+        try:
+            made = read_choice(latest_run(self._workspace.runs))
+        except PericiaError:
+            return ""
+        return made.arm if made else ""
 
     def _advised(self) -> str:
         try:

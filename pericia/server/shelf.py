@@ -6,7 +6,7 @@ A file comes in whole or not at all, and one that is taken away is kept until it
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Literal, Protocol
@@ -43,6 +43,9 @@ class Shelved:
     num_bytes: int = 0
     modified_at: float = 0.0
     num_passages: int = 0
+    num_pages: int = 0  # where it has pages
+    num_rows: int = 0  # of its tables
+    same_as: str = ""  # the source of another file with the same content, which comes before it
     language: str = ""
     reasons: tuple[str, ...] = ()
 
@@ -80,7 +83,18 @@ def list_files(workspace: Workspace, config: Config) -> list[Shelved]:
         for source, old in entered.items()
         if source not in present
     ]
-    return sorted(shelved, key=lambda one: one.source)
+    shelved.sort(key=lambda one: one.source)
+    first: dict[str, str] = {}  # source of the first file of each content
+    for one in shelved:
+        if one.state in ("read", "partly"):
+            first.setdefault(entered[one.source].sha256, one.source)
+    same_as = {source: first.get(old.sha256, source) for source, old in entered.items()}
+    return [
+        replace(one, same_as=same_as[one.source])
+        if one.state in ("read", "partly") and same_as[one.source] != one.source
+        else one
+        for one in shelved
+    ]
 
 
 def num_waiting(workspace: Workspace, config: Config) -> int:
@@ -251,6 +265,8 @@ class _Shelf:
             num_bytes=stat.st_size,
             modified_at=stat.st_mtime,
             num_passages=old.num_chunks if old else 0,
+            num_pages=old.num_pages if old else 0,
+            num_rows=old.num_rows if old else 0,
             language=old.language if old else "",
             reasons=skipped or notes,
         )

@@ -4,8 +4,10 @@ Pause, resume and cancel are those of /v1/fine_tuning/jobs; a training that the 
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -98,10 +100,23 @@ def job_view(house: House, job_id: str) -> dict[str, Any]:
             }
             for one in checkpoints
         ],
+        "memory": _memory(house.ledger.job_folder(job_id)),
         "best": asdict(best) if best else None,
         "overfits": _overfits(steps),
         "mark": _mark(told[0].id if told else "", steps[-1].step if steps else 0),
     }
+
+
+def _memory(folder: Path) -> dict[str, int] | None:
+    """Return the memory of an ended training as foreseen and as measured; None before it ends, or where none was."""
+    try:
+        manifest = json.loads((folder / "adapter" / "pericia-manifest.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    foreseen, measured = (manifest.get(f"{n}_memory_bytes") for n in ("foreseen", "peak"))
+    if not foreseen or not measured:
+        return None
+    return {"foreseen_bytes": int(foreseen), "measured_bytes": int(measured)}
 
 
 def _overfits(steps: Sequence[StepRecord]) -> bool:

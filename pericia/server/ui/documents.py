@@ -12,12 +12,14 @@ from pericia.documents import READERS
 from pericia.errors import PericiaError
 from pericia.retrieve import retrieve
 from pericia.server import documents, shelf, viewer
+from pericia.server.citing import file_id
 from pericia.server.ui.frame import Form, Frame
 from pericia.server.ui.words import in_language
 from pericia.types import Place
 
 _PAGES = 20  # of a document at once
 _FOUND = 8  # passages of a retrieval test
+_ALIKE = 5  # of a document, or of a passage
 
 
 def routes(frame: Frame) -> APIRouter:
@@ -75,9 +77,21 @@ def routes(frame: Frame) -> APIRouter:
         return RedirectResponse("/documents", 303)
 
     @router.post("/documents/read")
-    def read() -> Response:
+    def read(source: Annotated[str, Field()] = "") -> Response:
         documents.start_reading(house)
-        return RedirectResponse("/documents", 303)
+        anchor = f"#{file_id(source)}" if source else ""
+        return RedirectResponse(f"/documents{anchor}", 303)
+
+    @router.get("/documents/{id_}/alike")
+    def alike(request: Request, id_: str, passage: str = "") -> HTMLResponse:
+        context: dict[str, Any] = {"hits": [], "fault": ""}
+        try:
+            context["hits"] = documents.like(house, id_, _ALIKE, passage)
+        except PericiaError as error:
+            context["fault"] = frame.words_of(request, error)
+        if "hx-request" in request.headers:
+            return frame.part(request, "documents_alike_part.html", **context)
+        return frame.page(request, "documents_alike.html", screen="documents", **context)
 
     @router.post("/documents/restore")
     def restore(source: Annotated[str, Field()]) -> Response:
