@@ -132,8 +132,7 @@ def _train(
         text = f"{preparation.num_too_long} examples of more than {settings.max_tokens} tokens are left out."
         ledger.tell(job.id, text, level="warn")
     if preparation.learning_rate:
-        rate, multiplier = preparation.learning_rate, job.resolved["learning_rate_multiplier"]
-        text = f"The learning rate is {rate:.3g} after its warm-up, the multiplier {multiplier:g} included."
+        text = f"The learning rate is {preparation.learning_rate:.3g} after its warm-up."
         ledger.tell(job.id, text)
     progress = Progress(ledger, job, status, has_validation=bool(job.validation_file))
     try:

@@ -27,7 +27,7 @@ EVENTS = (
     marked("Validating training file: %(id)s"),
     marked("Files validated, moving job to queued state"),
     marked(
-        "%(n)s examples, %(epochs)s epochs, batches of %(batch)s, learning rate %(rate)s x %(factor)s"
+        "%(n)s examples, %(epochs)s epochs, batches of %(batch)s, learning rate multiplier %(factor)s"
     ),
     marked("%(n)s examples, %(epochs)s epochs, learning rate %(rate)s"),
     marked("Fine-tuning job started"),
