@@ -35,6 +35,7 @@ _UNSERVED_CHAT: dict[str, tuple[Any, ...]] = {
     "audio": (),
     "prediction": (),
     "web_search_options": (),
+    "moderation": (),
     "reasoning_effort": ("none",),
     "verbosity": ("medium",),
 }

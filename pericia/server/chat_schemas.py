@@ -12,19 +12,32 @@ FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 class Part(Request):
-    type: Literal["text"]
-    text: str
+    type: Literal["text", "refusal"]
+    text: str | None = None
+    refusal: str | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if getattr(self, self.type) is None:
+            raise ValueError(f"a part of type '{self.type}' has a field '{self.type}'")
+        return self
+
+    @property
+    def said(self) -> str:
+        return self.text or self.refusal or ""
 
 
 class CalledFunction(Request):
     name: FunctionName
     arguments: str
+    parsed_arguments: Label = None  # the client's own, when its answer is sent back
 
 
 class CalledTool(Request):
     id: str = Field(min_length=1)
     type: Literal["function"] = "function"
     function: CalledFunction
+    index: Label = None  # of a call that was streamed
 
 
 class ChatMessage(Request):
@@ -35,6 +48,9 @@ class ChatMessage(Request):
     tool_call_id: str | None = None
     refusal: Label = None
     annotations: Label = None
+    parsed: Label = None  # the client's own, when its answer is sent back
+    audio: None = None
+    function_call: None = None
 
     @model_validator(mode="after")
     def _says_or_calls(self) -> Self:
@@ -50,7 +66,7 @@ class ChatMessage(Request):
         """Return the message in our words; parts are joined, `developer` is OpenAI's newer word for `system`."""
         text = self.content if isinstance(self.content, str) else ""
         if isinstance(self.content, list):
-            text = "".join(part.text for part in self.content)
+            text = "".join(part.said for part in self.content)
         role: Role = "system" if self.role == "developer" else self.role
         calls = tuple(
             ToolCall(call.id, call.function.name, call.function.arguments)
@@ -190,6 +206,7 @@ class ChatRequest(Sampled):
     audio: Any = None
     prediction: Any = None
     web_search_options: Any = None
+    moderation: Any = None
     reasoning_effort: str | None = None
     verbosity: str | None = None
     metadata: Label = None

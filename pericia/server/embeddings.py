@@ -13,6 +13,7 @@ from pericia.server.schemas import EmbeddingRequest
 from pericia.server.wire import RequestError
 
 MAX_INPUTS = 2048  # OpenAI's limit
+_SEND_TEXT = "Send text; LangChain's OpenAIEmbeddings does with check_embedding_ctx_length=False."
 
 
 def routes(house: House) -> APIRouter:
@@ -56,7 +57,7 @@ def _texts(body: EmbeddingRequest) -> list[str]:
     texts = [text for text in given if isinstance(text, str)]
     if len(texts) < len(given):
         text = "'input' holds token ids; this embedder has a tokenizer of its own."
-        raise RequestError(text, code="invalid_value", param="input", hint="Send text.")
+        raise RequestError(text, code="invalid_value", param="input", hint=_SEND_TEXT)
     if not texts or "" in texts or len(texts) > MAX_INPUTS:
         text = f"'input' holds {len(texts)} texts, or an empty one."
         hint = f"Send 1 to {MAX_INPUTS} texts that are not empty."

@@ -27,13 +27,20 @@ from pericia.server.wire import (
     kept_alive,
     server_sent,
 )
-from pericia.types import Answer, Message
+from pericia.types import Answer
 
 _UNSERVED: dict[str, tuple[Any, ...]] = {
     "previous_response_id": (),
     "store": (False,),
     "background": (False,),
     "reasoning": ({}, {"effort": "none"}),
+    "top_logprobs": (0,),
+    "conversation": (),
+    "prompt": (),
+    "image": (),
+    "moderation": (),
+    "access_programs": (),
+    "context_management": (),
     "include": ([], ["file_search_call.results"]),
 }
 
@@ -53,7 +60,7 @@ def routes(house: House) -> APIRouter:
         ask = None
         if body.tools:
             served, ask = _searching(house, body.tools[0], served)
-        chat = _chat(body)
+        chat = body.messages
         decoding = Decoding(body.max_output_tokens, sampling=body.sampling)
         reply = _Reply(body, str(request.base_url))
 
@@ -97,13 +104,6 @@ def _searching(house: House, tool: FileSearch, served: Served) -> tuple[Served, 
         hint = f"Ask '{house.config.name}:rag' without options, or '{served.base}'."
         raise RequestError(text, code="unsupported_value", param="tools", hint=hint)
     return served, reader_of(house, tool, served)
-
-
-def _chat(body: ResponseRequest) -> list[Message]:
-    chat = [Message("system", body.instructions)] if body.instructions else []
-    if isinstance(body.input, str):
-        return [*chat, Message("user", body.input)]
-    return chat + [item.read() for item in body.input]
 
 
 class _Reply:
@@ -200,8 +200,7 @@ class _Reply:
     def _search_items(self, answer: Answer) -> list[dict[str, Any]]:
         if not self._body.tools:
             return []
-        given = self._body.input
-        question = given if isinstance(given, str) else given[-1].read().content
+        question = self._body.messages[-1].content
         results = None
         if self._body.include:
             results = [

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, field_validator
 
 from pericia.server.chat_schemas import schema_text
 from pericia.server.schemas import Label, Metadata, Request
@@ -85,6 +85,7 @@ class InputPart(Request):
     text: str
     annotations: Label = None
     logprobs: Label = None
+    parsed: Label = None  # the client's own, when its answer is sent back
 
 
 class InputItem(Request):
@@ -101,6 +102,16 @@ class InputItem(Request):
             self.content if isinstance(self.content, str) else "".join(p.text for p in self.content)
         )
         return Message("system" if self.role == "developer" else self.role, text)
+
+
+class PastSearch(Request):
+    """A search of an earlier answer, sent back with it; its message says what came of it."""
+
+    type: Literal["file_search_call"]
+    id: Label = None
+    status: Label = None
+    queries: Label = None
+    results: Label = None
 
 
 class FileSearch(Request):
@@ -133,7 +144,7 @@ class TextOptions(Request):
 
 class ResponseRequest(Request):
     model: str = Field(min_length=1)
-    input: str | Annotated[list[InputItem], Field(min_length=1)]
+    input: str | Annotated[list[InputItem | PastSearch], Field(min_length=1)]
     instructions: str | None = None
     max_output_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0, le=2)
@@ -145,6 +156,14 @@ class ResponseRequest(Request):
     store: bool | None = None
     background: bool | None = None
     reasoning: Any = None
+    top_logprobs: int | None = None
+    conversation: Any = None
+    prompt: Any = None
+    image: Any = None
+    moderation: Any = None
+    access_programs: Any = None
+    context_management: Any = None
+    max_tool_calls: Label = None  # there is one search at most
     text: TextOptions | None = None
     tool_choice: Label = None
     truncation: Literal["auto", "disabled"] | None = None
@@ -154,7 +173,26 @@ class ResponseRequest(Request):
     user: Label = None
     safety_identifier: Label = None
     prompt_cache_key: Label = None
+    prompt_cache_options: Label = None
+    prompt_cache_retention: Label = None
     stream_options: Label = None
+
+    @field_validator("input")
+    @classmethod
+    def _asks_something(
+        cls, given: str | list[InputItem | PastSearch]
+    ) -> str | list[InputItem | PastSearch]:
+        if not isinstance(given, str) and not any(isinstance(i, InputItem) for i in given):
+            raise ValueError("it holds no message to answer")
+        return given
+
+    @property
+    def messages(self) -> list[Message]:
+        """Return what was said, the instructions first."""
+        said = [Message("system", self.instructions)] if self.instructions else []
+        if isinstance(self.input, str):
+            return [*said, Message("user", self.input)]
+        return said + [item.read() for item in self.input if isinstance(item, InputItem)]
 
     @property
     def sampling(self) -> Sampling | None:

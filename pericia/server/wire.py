@@ -176,7 +176,8 @@ def _first_fault(error: RequestValidationError) -> RequestError:
 
 def _is_key(part: str) -> bool:
     """Return whether a part of a location stands in the body; pydantic adds the branches of unions."""
-    return part.isidentifier() and part not in ("str", "int", "float", "bool")
+    is_class = part[:1].isupper()
+    return part.isidentifier() and not is_class and part not in ("str", "int", "float", "bool")
 
 
 def limited(receive: Receive, headers: Headers, path: str) -> Receive:
