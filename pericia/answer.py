@@ -21,7 +21,9 @@ from pericia.library import Library
 from pericia.models import MODELS, Model
 from pericia.prompts import REFUSAL, is_refusal, open_book_prompt
 from pericia.retrieve import retrieve
+from pericia.said import said
 from pericia.table_answer import answer_from_tables
+from pericia.table_forms import wants_many_rows
 from pericia.table_sql import answer_by_sql
 from pericia.types import Answer, Context, Generation, Message, Prompt
 from pericia.understand import Understood, understand, with_chat
@@ -102,6 +104,9 @@ def prepare(
         computed = compute(meant.question, library, model, groups=groups)
         if computed is not None:
             return Prepared(meant, settled=meant.explain(computed))
+        meant = replace(
+            meant, notes=(*meant.notes, *_not_computed(meant.question, library, groups))
+        )
 
     def look_up(wanted: str) -> tuple[Context, bool]:
         room = room_for_passages(wanted, model, instruction, max_new_tokens, sent)
@@ -144,6 +149,21 @@ def compute(
     if computed is None:
         return None
     return replace(computed, citations=checked_files(computed.citations, library.catalogue))
+
+
+def _not_computed(question: str, library: Library, groups: Sequence[str] | None) -> tuple[str, ...]:
+    """Return a note where a sum or a mean is asked for, there are tables, and none of them was clear enough for it."""
+    groups = library.groups if groups is None else groups
+    if library.tables is None or not library.tables.tables(groups):
+        return ()
+    if not wants_many_rows(question, library.language_of(question)):
+        return ()
+    return (
+        said(
+            "The question asks for a sum or a mean, and no table was clear enough to compute it: what one passage says "
+            "may be a part only. Name the column as the head of the table does."
+        ),
+    )
 
 
 def find(

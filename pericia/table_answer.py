@@ -6,7 +6,6 @@ A table answers only a question whose every word is understood, as a word of the
 name of the table; all others go to the passages and the model. The answer carries the SQL that gave it.
 """
 
-import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,8 @@ from itertools import groupby
 from pericia.errors import InputError
 from pericia.numerals import show_number
 from pericia.table_forms import Comparison, Form, occurrences, read_form, word_keys
-from pericia.tables import StoredTable, TableStore, quoted
+from pericia.table_headers import Header, read_header, show_of_column
+from pericia.tables import Column, StoredTable, TableStore, quoted
 from pericia.types import Answer, Citation, Usage
 
 _VALUE_WORDS = 8  # of a cell that a question repeats
@@ -69,19 +69,10 @@ def answer_from_tables(
 def _fit(form: Form, table: StoredTable, store: TableStore, language: str) -> _Fit | None:
     """Return how a table understands the question, None where a word is left over or has two meanings."""
     used = list(form.used)
-    named = []
-    names = [
-        (word_keys(re.sub(r"\(.*?\)", "", c.name), language), j)
-        for j, c in enumerate(table.columns)
-    ]
-    for keys, column in sorted(names, key=lambda pair: -len(pair[0])):
-        for start, end in occurrences(keys, form.keys, used)[:1]:
-            used[start:end] = [True] * (end - start)
-            named.append((start, column))
-    units = {key for c in table.columns for key in word_keys(_unit(table, c.name), language)}
-    units |= {
-        key for c in table.columns if c.numbers for key in word_keys(c.numbers.unit, language)
-    }
+    named = _named(form, used, table, language)
+    if named is None:
+        return None
+    units = {key for c in table.columns for key in word_keys(_units(c), language)}
     title = (
         f"{table.source.rpartition('/')[2].rpartition('.')[0]} {table.sheet or ''} {table.title}"
     )
@@ -98,6 +89,36 @@ def _fit(form: Form, table: StoredTable, store: TableStore, language: str) -> _F
     if left or bounds is None:
         return None
     return _Fit(table, tuple(columns), values, bounds, num_words)
+
+
+def _named(
+    form: Form, used: list[bool], table: StoredTable, language: str
+) -> list[tuple[int, int]] | None:
+    """Return where the question names which column and mark its words; None where two columns share a name.
+
+    Of columns that differ by their unit alone the question has to say the unit.
+    """
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for j, column in enumerate(table.columns):
+        names = {column.name, _header(column).name}
+        for keys in {tuple(word_keys(name, language)) for name in names}:
+            alike.setdefault(keys, []).append(j)
+    named: list[tuple[int, int]] = []
+    for keys, columns in sorted(alike.items(), key=lambda pair: -len(pair[0])):
+        open_ = [j for j in columns if j not in {column for _, column in named}]
+        places = occurrences(keys, form.keys, used)[:1] if open_ else []
+        for start, end in places:
+            asked = [
+                j
+                for j in open_
+                if set(word_keys(_units(table.columns[j]), language)) & set(form.keys)
+            ]
+            meant = open_ if len(open_) == 1 else asked
+            if len(meant) != 1:
+                return None
+            used[start:end] = [True] * (end - start)
+            named.append((start, meant[0]))
+    return named
 
 
 def _values(
@@ -142,8 +163,7 @@ def _bounds(
             numeric = [
                 j
                 for j, c in enumerate(table.columns)
-                if c.numbers is not None
-                and key in word_keys(f"{c.numbers.unit} {_unit(table, c.name)}", language)
+                if c.numbers is not None and key in word_keys(_units(c), language)
             ]
             if len(numeric) != 1:
                 return None
@@ -160,9 +180,14 @@ def _next_key(form: Form, comparison: Comparison) -> str:
     return form.keys[after + 1] if after + 1 < len(form.keys) else ""
 
 
-def _unit(table: StoredTable, name: str) -> str:
-    """Return what stands in parentheses behind a column's name, such as "bar" in "Pressure (bar)"."""
-    return " ".join(re.findall(r"\((.*?)\)", name))
+def _header(column: Column) -> Header:
+    return Header(column.name) if column.numbers is None else read_header(column.name)
+
+
+def _units(column: Column) -> str:
+    """Return the units that a column's cells and its head say, such as "bar" of "Pressure (bar)"."""
+    cells = column.numbers.unit if column.numbers else ""
+    return f"{cells} {_header(column).unit}"
 
 
 def _computed(form: Form, fit: _Fit, store: TableStore) -> Answer | None:
@@ -191,7 +216,8 @@ def _computed(form: Form, fit: _Fit, store: TableStore) -> Answer | None:
     [(value,)] = store.select(sql, [table])
     if value is None:
         return None
-    shown = show_number(round(value, 2) if form.operation == "avg" else value, column.numbers)
+    exact = round(value, 2) if form.operation == "avg" else value
+    shown = show_of_column(exact, column.numbers, _header(column))
     cited = [*where, f"{name} NOT NULL"]
     if form.operation in ("max", "min"):
         cited = [*where, f"{name} = ({sql})"]

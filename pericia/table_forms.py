@@ -125,6 +125,17 @@ def read_form(question: str, language: str) -> Form | None:
     return Form(operation, tuple(keys), tuple(used), tuple(comparisons))
 
 
+def wants_many_rows(question: str, language: str) -> bool:
+    """Return whether a question asks for a sum or a mean, which no single passage can be trusted to give.
+
+    Example:
+        >>> wants_many_rows("What is the total price?", "en"), wants_many_rows("What does it weigh?", "en")
+        (True, False)
+    """
+    form = read_form(question, language)
+    return form is not None and form.operation in ("sum", "avg")
+
+
 def word_keys(text: str, language: str) -> list[str]:
     """Return each word as it is compared: stemmed, accents off; a code gives its parts.
 

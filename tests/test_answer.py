@@ -7,9 +7,10 @@ from pericia.answer import answer, find, respond, text_counter
 from pericia.catalogue import read_catalogue
 from pericia.config import RetrievalConfig
 from pericia.errors import InputError
-from pericia.index import index_folder, open_store, sync
+from pericia.index import TABLES, index_folder, open_store, sync
 from pericia.library import Library
 from pericia.prompts import REFUSAL, open_book_prompt
+from pericia.tables import TableStore
 from pericia.types import Answer, Context
 from tests.fakes import FakeEmbedder, FakeModel
 from tests.passages import passage
@@ -31,7 +32,8 @@ def library(tmp_path: Path) -> Library:
     folder = tmp_path / "index"
     sync([docs], folder=folder, store_name="lance", embedder=embedder, settings=settings, root=docs)
     store = open_store(folder, "lance", embedder)
-    return Library(store, embedder, settings, read_catalogue(index_folder(folder, embedder.name)))
+    own = index_folder(folder, embedder.name)
+    return Library(store, embedder, settings, read_catalogue(own), TableStore(own / TABLES))
 
 
 def ask(question: str, library: Library, model: models.Model) -> Answer:
@@ -60,6 +62,14 @@ def test_an_answer_is_cited_to_its_line_or_cells(library: Library) -> None:
     assert said.text.startswith("Price: 420 EUR [")
     [citation] = said.citations
     assert (citation.source, citation.cell, citation.verified) == ("prices.csv", "A3:B3", True)
+
+
+def test_a_sum_that_no_table_gave_is_marked_as_read_in_a_passage(library: Library) -> None:
+    computed = ask("What is the total price?", library, FakeModel([]))
+    assert (computed.text, computed.notes) == ("730 EUR [1]", ())
+    said = ask("What is the total price of good pumps?", library, FakeModel(["310 EUR [1]"]))
+    assert "may be a part only" in said.notes[0]
+    assert ask("What is the price of PX-20?", library, FakeModel(["310 EUR [1]"])).notes == ()
 
 
 def test_a_file_that_changed_since_makes_its_citation_unverified(library: Library) -> None:

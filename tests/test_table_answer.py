@@ -47,9 +47,9 @@ def ask(question: str, store: TableStore, language: str = "en") -> Answer | None
         ("How many pumps have a pressure of at least 80 bar?", "2 [1]", ["D4:D5"]),
         ("How many pumps work above 65 bar?", None, []),
         ("What is the total price of the pumps at Mill Lane?", "1700 EUR [1] [2]", ["C3", "C5"]),
-        ("What is the average pressure?", "73.75 [1]", ["D2:D5"]),
+        ("What is the average pressure?", "73.75 bar [1]", ["D2:D5"]),
         ("Which model has the highest price?", "HP-110 (1280 EUR) [1]", ["C5"]),
-        ("Which model has the lowest pressure?", "PX-20 (40) [1]", ["D2"]),
+        ("Which model has the lowest pressure?", "PX-20 (40 bar) [1]", ["D2"]),
         ("What is the highest price at the Harbour depot?", "420 EUR [1]", ["C4"]),
         ("How many pumps have a price below 100 EUR?", "0 [1]", ["C2:C5"]),
     ],
@@ -94,6 +94,33 @@ def test_an_extreme_that_several_share_names_them_all(tmp_path: Path) -> None:
     answer = ask("Which models have the highest price at the Harbour depot?", store)
     assert answer is not None
     assert answer.text == "PX-40 (420 EUR) [1]"
+
+
+@pytest.mark.parametrize(
+    ("header", "question", "text"),
+    [
+        ("Price EUR", "What is the total price?", "109000 EUR [1]"),
+        ("Price EUR", "What is the sum of all prices?", "109000 EUR [1]"),
+        ("price_eur", "What is the average price?", "54500 eur [1]"),
+        ("Price in €", "Which model has the highest price?", "K-9 (€61000) [1]"),
+        ("Price [USD]", "What is the total price in USD?", "109000 USD [1]"),
+        ("Price (€ in thousands)", "What is the total price?", "109000 (€ in thousands) [1]"),
+    ],
+)
+def test_a_head_may_say_the_unit_in_many_ways(
+    header: str, question: str, text: str, tmp_path: Path
+) -> None:
+    answer = ask(question, filled(tmp_path, kilns=f"Model,{header}\nK-7,48000\nK-9,61000\n"))
+    assert answer is not None
+    assert answer.text == text
+
+
+def test_of_columns_that_differ_by_their_unit_the_question_says_which(tmp_path: Path) -> None:
+    store = filled(tmp_path, kilns="Model,Price EUR,Price USD\nK-7,10,12\nK-9,20,24\n")
+    assert ask("What is the total price?", store) is None
+    answer = ask("What is the total price in USD?", store)
+    assert answer is not None
+    assert answer.text == "36 USD [1]"
 
 
 def test_spanish_and_portuguese_ask_as_well(tmp_path: Path) -> None:
