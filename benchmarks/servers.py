@@ -76,8 +76,9 @@ class Server:
 
     def ask(self, question: str, num_tokens: int, *, stream: bool = True) -> float:
         """Return the seconds until the first piece of an answer, once all of it is there."""
-        body = {"model": self.model, "messages": [{"role": "user", "content": question}]}
-        body |= {"max_tokens": num_tokens, "temperature": 0, "stream": stream}
+        chat = [{"role": "user", "content": question}]
+        body = {"model": self.model, "messages": chat, "max_tokens": num_tokens}
+        body |= {"temperature": 0, "stream": stream}
         headers = {"Content-Type": "application/json"}
         started = time.perf_counter()
         first = 0.0
@@ -107,8 +108,8 @@ def _has_text(line: bytes) -> bool:
     return bool(choices and choices[0].get("delta", {}).get("content"))
 
 
-def pericia(folder: Path, work: Path, port: int, core: int, together: int = 8) -> Server:
-    """Return a Pericia server in the folder `work`, as `pericia serve` starts it; 8 answers together are the default."""
+def pericia(folder: Path, work: Path, port: int, core: int, together: str = "auto") -> Server:
+    """Return a Pericia server in the folder `work`, as `pericia serve` starts it; `together` auto is the default."""
     work.mkdir()
     (work / "pericia.yaml").write_text(
         f"name: bench\nmodel: {folder}\nserve: {{together: {together}}}\n", encoding="utf-8"

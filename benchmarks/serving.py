@@ -1,7 +1,7 @@
 """Tokens a second and time to the first token at 1, 8 and 32 clients, beside other servers; what HTTP costs.
 
     python -m benchmarks.serving [--quick] [--clients 1 8 32] [--chats 32] [--tokens 48] [--rounds 3] [--core 0]
-                                 [--together 8 32]
+                                 [--together auto 8]
                                  [--also NAME='COMMAND {folder} {port}' …] [--tutorial]
 
 Every server is a process of its own on one core with one thread, with the same weights in the same precision; the
@@ -148,7 +148,7 @@ def _rounded(values: Any) -> Any:
     return round(values, 3) if isinstance(values, float) else values
 
 
-_ALONE = {"whole": "pericia, whole answers", "streamed": "pericia-8, 1 clients"}
+_ALONE = {"whole": "pericia, whole answers", "streamed": "pericia-auto, 1 clients"}
 
 
 def main() -> None:
@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--chats", type=int, default=32, help="at each number of clients")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--together", type=int, nargs="+", default=[8, 32], help="serve.together")
+    parser.add_argument("--together", nargs="+", default=["auto", "8"], help="serve.together")
     parser.add_argument("--core", type=int, default=0)
     parser.add_argument("--also", nargs="*", default=[TRANSFORMERS, TRANSFORMERS_BATCHING])
     parser.add_argument("--tutorial", action="store_true", help="the tutorial of ten rows only")

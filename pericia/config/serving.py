@@ -1,6 +1,6 @@
 """Knobs of the server."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -30,6 +30,8 @@ class ServeConfig(Section):
     requests_per_minute: int = knob(
         0, "a key may send so many; 0 counts nothing", unit="requests a key", ge=0, le=1_000_000
     )
-    together: int = knob(
-        8, "more share a step at little cost, and each waits longer", unit="answers", ge=1, le=32
+    together: Annotated[int, Field(ge=1, le=32)] | Literal["auto"] = knob(
+        "auto",
+        "they share each step; auto is up to 32, as many as half of the free memory holds",
+        unit="answers",
     )

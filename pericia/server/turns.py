@@ -10,12 +10,14 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from typing import Literal
 
 from pericia.errors import EnoughError
 from pericia.server.wire import BusyError
 from pericia.types import Answer
 
 OnText = Callable[[str], None]
+MOST_TOGETHER = 32
 _LOOK_S = 0.25  # how often a caller is looked for who waits for a whole answer
 _END = None
 GATHER_S = 0.02  # a screen shows 60 images a second, and nobody reads so fast
@@ -30,9 +32,13 @@ class StoppedError(EnoughError):
 
 
 class Turns:
-    """A queue of `num_together` workers. Callers above `max_waiting`, those at work included, are sent away with 429."""
+    """A queue of `together` workers; with `auto` there are many, and the model takes in as many as its memory holds.
 
-    def __init__(self, max_waiting: int, num_together: int = 1) -> None:
+    Callers above `max_waiting`, those at work included, are sent away with 429.
+    """
+
+    def __init__(self, max_waiting: int, together: int | Literal["auto"] = 1) -> None:
+        num_together = MOST_TOGETHER if together == "auto" else together
         self._max_waiting = max_waiting
         self._num_together = num_together
         self._mean_s = 1.0  # of a turn, of late

@@ -58,6 +58,37 @@ def test_together_each_answer_is_the_one_it_is_alone(model: Model) -> None:
     assert together == alone
 
 
+@pytest.mark.parametrize("num_columns", [1, 60, 130])
+def test_what_outgrows_the_memory_waits_and_goes_on(
+    num_columns: int, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = [ask(model, question).text for question in QUESTIONS]
+    assert isinstance(model, Sampler)
+    drawn = Sampling(1.5, seed=3, frequency_penalty=1.0)
+    prompt = Prompt((Message("user", "Draw."),), "Draw.")
+    lot = model.sample(prompt, drawn, max_new_tokens=16).text
+    decoder: Any = model._decoder  # type: ignore[attr-defined]
+    monkeypatch.setattr(decoder, "_max_bytes", num_columns * decoder._token_bytes)
+    monkeypatch.setattr("pericia.models.local.decode.ROOM_TO_GROW", 1)
+    held: list[int] = []
+    forward = decoder._adapters.forward
+
+    def noted(folders: Any, **inputs: Any) -> Any:
+        made = forward(folders, **inputs)
+        if inputs["input_ids"].shape[1] == 1 and len(folders) > 1:
+            held.append(len(folders) * inputs["past_key_values"].get_seq_length())
+        return made
+
+    monkeypatch.setattr(decoder._adapters, "forward", noted)
+    with ThreadPoolExecutor(len(QUESTIONS) + 1) as pool:
+        sampled = pool.submit(model.sample, prompt, drawn, max_new_tokens=16)
+        together = list(pool.map(lambda question: ask(model, question).text, QUESTIONS))
+    assert together == alone
+    assert sampled.result().text == lot
+    assert max(held, default=0) <= num_columns
+    assert bool(held) == (num_columns > 1)
+
+
 def test_prompts_that_wait_are_read_together(
     model: Model, adapters: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

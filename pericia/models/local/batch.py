@@ -24,6 +24,12 @@ class Rows:
     def num_columns(self) -> int:
         return int(self.cache.get_seq_length())
 
+    @property
+    def token_bytes(self) -> int:
+        """Return what a column of one row takes, in all layers."""
+        held = sum(layer.keys.nbytes + layer.values.nbytes for layer in self.cache.layers)
+        return held // max(1, len(self.lengths) * self.num_columns)
+
     def inputs(self, tokens: Sequence[int], device: torch.device) -> dict[str, Any]:
         """Return the model's inputs for one more token a row."""
         fed = {

@@ -1,10 +1,12 @@
 """All answers of a model grow together in one thread, a token each a step; callers wait for theirs.
 
 New answers read their prompts between two steps, short ones together and a long one piece by piece, so those that have
-begun go on meanwhile.
+begun go on meanwhile. Where keys and values would outgrow their memory, the youngest answer goes back to those that
+wait; what it has written is read again with its prompt.
 
 Source: iteration-level scheduling, Yu et al., Orca: A Distributed Serving System for Transformer-Based Generative
-Models, 2022.
+Models, 2022; preemption by recomputation, Kwon et al., Efficient Memory Management for Large Language Model Serving
+with PagedAttention, 2023.
 """
 
 import threading
@@ -26,6 +28,9 @@ from pericia.types import FinishReason
 PROMPT_PIECE = (
     512  # tokens of prompts, padding included, that are read between two steps of the others
 )
+ROOM_TO_GROW = (
+    64  # tokens that there must be room for when an answer joins, or it would soon leave again
+)
 IDLE_S = 5.0  # after which the thread ends, so that an unused model can be freed
 
 
@@ -40,24 +45,38 @@ class Reply:
     chooser: Chooser | None  # None: the likeliest token each time
     started: float = field(default_factory=time.perf_counter)
     first_token_ms: float | None = None
-    num_tokens: int = 0
-    last_token: int = 0
+    written: list[int] = field(default_factory=list)
     finish_reason: FinishReason = "length"
     error: BaseException | None = None
     is_unwanted: bool = False
     done: threading.Event = field(default_factory=threading.Event)
 
+    @property
+    def ids(self) -> Sequence[int]:
+        """Return what is to be read: the prompt, and what was written before the answer went back to wait."""
+        return [*self.prompt_ids, *self.written]
+
 
 class Decoder:
-    """The thread and its batch. `run` may be called from any number of threads."""
+    """The thread and its batch. `run` may be called from any number of threads.
+
+    `max_bytes` is the memory of the keys and values of all answers together; a single one may take more.
+    """
 
     def __init__(
-        self, adapters: Adapters, stop_ids: frozenset[int], device: torch.device, max_rows: int
+        self,
+        adapters: Adapters,
+        stop_ids: frozenset[int],
+        device: torch.device,
+        max_rows: int,
+        max_bytes: int,
     ) -> None:
         self.stop_ids = stop_ids
         self._adapters = adapters
         self._device = device
         self._max_rows = max_rows
+        self._max_bytes = max_bytes
+        self._token_bytes = 0  # of a row, once a prompt has been read
         self._changed = threading.Condition()
         self._arrived: deque[Reply] = deque()
         self._has_thread = False
@@ -115,12 +134,13 @@ class Decoder:
             self._reading = []
             return
         begin = self._read.lengths[0]  # nought, but for a long prompt, which is alone
-        pieces = [reply.prompt_ids[begin : begin + PROMPT_PIECE] for reply in self._reading]
+        pieces = [reply.ids[begin : begin + PROMPT_PIECE] for reply in self._reading]
         inputs = self._read.prompt_inputs(pieces, self._device)
         folders = [reply.adapter for reply in self._reading]
         logits = self._adapters.forward(folders, logits_to_keep=1, **inputs).logits[:, -1]
         self._read.lengths = [begin + len(piece) for piece in pieces]
-        if self._read.lengths[0] < len(self._reading[0].prompt_ids):
+        self._token_bytes = self._read.token_bytes
+        if self._read.lengths[0] < len(self._reading[0].ids):
             return
         replies, rows, self._reading = self._reading, self._read, []
         going_on = self._going_on(replies, logits)
@@ -136,8 +156,11 @@ class Decoder:
         found: list[Reply] = []
         longest = 0
         while self._arrived and len(self._replies) + len(found) < self._max_rows:
-            longest = max(longest, len(self._arrived[0].prompt_ids))
+            longest = max(longest, len(self._arrived[0].ids))
             if found and (len(found) + 1) * longest > PROMPT_PIECE:
+                break
+            num_rows = len(self._replies) + len(found) + 1
+            if num_rows > 1 and not self._has_room(num_rows, longest + ROOM_TO_GROW):
                 break
             reply = self._arrived.popleft()
             try:
@@ -152,11 +175,21 @@ class Decoder:
             found.append(reply)
         return found
 
+    def _has_room(self, num_rows: int, num_columns: int) -> bool:
+        """Return whether so many rows, padded to so many columns or to those that there are, fit their memory."""
+        columns = max(num_columns, 0 if self._rows is None else self._rows.num_columns)
+        return num_rows * columns * self._token_bytes <= self._max_bytes
+
     def _step(self) -> None:
         """Let each answer grow by a token."""
         if self._rows is None:
             return
-        inputs = self._rows.inputs([reply.last_token for reply in self._replies], self._device)
+        while len(self._replies) > 1 and not self._has_room(
+            len(self._replies), self._rows.num_columns + 1
+        ):
+            self._arrived.appendleft(self._replies.pop())
+            self._rows = self._rows.keep(range(len(self._replies)))
+        inputs = self._rows.inputs([reply.written[-1] for reply in self._replies], self._device)
         folders = [reply.adapter for reply in self._replies]
         logits = self._adapters.forward(folders, **inputs).logits[:, -1]
         self._rows.grow()
@@ -189,8 +222,7 @@ class Decoder:
         token = likeliest if reply.chooser is None else reply.chooser.choose(logits)
         if reply.first_token_ms is None:
             reply.first_token_ms = (time.perf_counter() - reply.started) * 1000
-        reply.last_token = token
-        reply.num_tokens += 1
+        reply.written.append(token)
         is_complete = reply.chooser is not None and reply.chooser.is_complete
         if token in self.stop_ids:
             reply.finish_reason = "stop"
@@ -198,4 +230,4 @@ class Decoder:
         reply.text.add(token)
         if is_complete:
             reply.finish_reason = "stop"
-        return is_complete or reply.num_tokens >= reply.max_new_tokens
+        return is_complete or len(reply.written) >= reply.max_new_tokens

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -27,6 +28,7 @@ from pericia.said import said
 from pericia.types import Generation, Message, Prompt, Sampling, TextLoss, Usage
 
 MAX_TOGETHER = 32  # answers in one step; more wait their turn
+_CACHE_SHARE = 0.5  # of the memory that is free beside the weights: a training may want the rest
 _SMALL_BYTES = 2_000_000_000
 
 
@@ -82,7 +84,8 @@ class LocalModel:
         self._vocabulary = Vocabulary(self._tokenizer, size, self._stop_ids)
         self._adapters = Adapters(model, name, self._check_manifest)
         self._device = device
-        self._decoder = Decoder(self._adapters, self._stop_ids, device, MAX_TOGETHER)
+        max_bytes = int(_CACHE_SHARE * _free_bytes(device))
+        self._decoder = Decoder(self._adapters, self._stop_ids, device, MAX_TOGETHER, max_bytes)
 
     def generate(
         self,
@@ -160,7 +163,7 @@ class LocalModel:
         reply = Reply(ids, max_new_tokens, adapter, text, chooser)
         self._decoder.run(reply)
         latency_ms = (time.perf_counter() - reply.started) * 1000
-        usage = Usage(len(ids), reply.num_tokens, latency_ms, reply.first_token_ms)
+        usage = Usage(len(ids), len(reply.written), latency_ms, reply.first_token_ms)
         logprobs = () if chooser is None else read_logprobs(chooser, self._vocabulary)
         reason = reply.finish_reason
         try:
@@ -200,6 +203,12 @@ class LocalModel:
                     ),
                     hint=said("Serve it with the base model it was trained on, or train it again."),
                 )
+
+
+def _free_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    return min(psutil.virtual_memory().available, look_at_machine().memory_bytes)
 
 
 def _hardware(folder: Path) -> tuple[torch.device, torch.dtype]:
