@@ -10,6 +10,7 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 _VALUE = re.compile(r"%\((\w+)\)s")
+_IS_SENTENCE = re.compile(r"\.$|: %\(\w+\)s$")  # a full stop ends it, or a value that brings its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,7 @@ def filled(template: str, values: Mapping[str, object]) -> str:
     text = template % values
     first = _VALUE.match(template)
     is_ours = first is not None and isinstance(values[first[1]], Said)
-    has_words = template.endswith(".") or any(map(str.isalpha, _VALUE.sub("", template)))
-    is_sentence = is_ours and has_words
-    return text[:1].upper() + text[1:] if is_sentence else text
+    return text[:1].upper() + text[1:] if is_ours and _IS_SENTENCE.search(template) else text
 
 
 def joined(parts: Sequence[str], between: str = " ") -> Said:

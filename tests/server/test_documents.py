@@ -1,5 +1,6 @@
 """/api/documents beyond what the page's own tests walk through."""
 
+import re
 from pathlib import Path
 
 import httpx
@@ -46,3 +47,38 @@ def test_documents_like_one_are_recommended_and_only_what_callers_may_read(
     late = alike("docs/late.md")
     assert late.status_code == 404
     assert "'docs/late.md' is not read" in late.json()["error"]["message"]
+    first = httpx.get(f"{server.url}/api/documents").json()["data"][0]
+    passages = httpx.get(f"{server.url}/documents/{first['id']}/passages").text
+    link, *_ = re.findall(r'href="([^"]+/alike[?]passage=[^"]+)"', passages)
+    for path in (f"/api{link}", link, f"/documents/{first['id']}/alike"):
+        assert "docs/ab.md" in httpx.get(f"{server.url}{path}").text
+    unknown = httpx.get(f"{server.url}/documents/{first['id']}/alike?passage=none")
+    assert "None of these passages is indexed." in unknown.text
+
+
+def test_lengths_and_duplicates_of_documents_are_named(start: Start, tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for name in ("prices.csv", "prices-copy.csv"):
+        (docs / name).write_text("Part,Price\nSeal,74 EUR\nGasket,33 EUR\n", encoding="utf-8")
+    (docs / "empty.txt").write_bytes(b"")
+    settings = {"documents": ["docs"], "retrieval": {"legs": "lexical"}}
+    config = Config.model_validate(settings)
+    sync(
+        [docs],
+        folder=tmp_path / ".pericia" / "index",
+        store_name=config.store,
+        embedder=embedders.load("minilm"),
+        settings=config.retrieval,
+        root=tmp_path,
+    )
+    server = start(root=tmp_path, **settings)
+    listed = httpx.get(f"{server.url}/api/documents").json()["data"]
+    found = {one["source"]: one for one in listed}
+    assert found["docs/prices.csv"]["same_as"] == "docs/prices-copy.csv"
+    assert found["docs/prices-copy.csv"]["same_as"] == ""
+    assert [found[f"docs/{n}"]["rows"] for n in ("prices.csv", "empty.txt")] == [2, 0]
+    page = httpx.get(f"{server.url}/documents").text
+    assert page.count('data-testid="same-as"') == 1
+    assert "2 rows" in page
+    assert "Read empty.txt again" in page

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -21,6 +22,7 @@ from pericia.evaluate.run import RunResult, run
 from pericia.plan import plan
 from pericia.server.house import House
 from pericia.server.ui.door import SESSION, session_of
+from pericia.server.ui.words import in_language
 from pericia.server.workbench import changed_since
 from pericia.server.workbench_train import knobs, own_settings, read_settings
 from pericia.workspace import Workspace
@@ -218,6 +220,22 @@ def test_no_point_of_the_curve_is_missing_or_doubled(start: Start) -> None:
     assert list(heard(server, job, mark=view["mark"]))[1:] == []
 
 
+def test_memory_is_shown_as_foreseen_and_as_measured(start: Start, tmp_path: Path) -> None:
+    server = start(root=tmp_path, trainer=FakeTrainer())
+    client = server.openai()
+    job = create(client, lines(10)).id
+    ended(client, job)
+    assert call(server, "GET", f"/api/jobs/{job}").json()["memory"] is None
+    [path] = tmp_path.rglob("adapter/pericia-manifest.json")
+    figures = {"foreseen_memory_bytes": 3_000_000_000, "peak_memory_bytes": 2_500_000_000}
+    path.write_text(json.dumps(json.loads(path.read_text()) | figures), encoding="utf-8")
+    memory = call(server, "GET", f"/api/jobs/{job}").json()["memory"]
+    assert memory == {"foreseen_bytes": 3_000_000_000, "measured_bytes": 2_500_000_000}
+    page = call(server, "GET", "/train")
+    assert "2.5 GB" in page.text
+    assert "3.0 GB foreseen" in page.text
+
+
 def test_a_job_is_steered_and_found_again(start: Start) -> None:
     server = start(trainer=FakeTrainer(step_s=0.1))
     client = server.openai()
@@ -292,6 +310,53 @@ def test_a_run_needs_questions_and_known_arms(start: Start, measured: Running) -
     names = ["report.html", "rows.csv", "../run.json"]
     codes = [call(measured, "GET", f"/api/runs/latest/files/{name}").status_code for name in names]
     assert codes == [200, 200, 404]
+
+
+def test_another_arm_is_chosen_with_a_note_and_answers_until_the_advice_is_followed(
+    measured: Running, firm: RunResult
+) -> None:
+    advised = firm.report.recommendation.arm
+    other = next(arm for arm in ("prompt", "rag") if arm != advised)
+    path = f"/api/runs/{firm.folder.name}/choice"
+
+    def faulty(arm: str, note: str) -> str:
+        answer = call(measured, "PUT", path, json={"arm": arm, "note": note})
+        assert answer.status_code == 400
+        return str(answer.json()["error"]["param"])
+
+    assert faulty("best", "because") == "arm"
+    assert faulty(advised, "because") == "arm"
+    assert faulty(other, "  ") == "note"
+    form = {"run": firm.folder.name, "arm": other, "note": ""}
+    refused = call(measured, "POST", "/recommendation/choice", data=form)
+    assert refused.status_code == 422
+    assert 'id="fault-note"' in refused.text
+    assert f'<option value="{other}" selected>' in refused.text
+
+    note = "the auditors <want> it"
+    call(measured, "POST", "/recommendation/choice", data={**form, "note": note})
+    try:
+        kept = call(measured, "GET", "/api/runs/latest/recommendation").json()
+        assert (kept["arm"], kept["choice"]["arm"]) == (advised, other)
+        assert kept["choice"]["note"] == note
+        assert "the auditors &lt;want&gt; it" in call(measured, "GET", "/recommendation").text
+        steps = call(measured, "GET", "/api/steps").json()["data"]
+        assert next(s for s in steps if s["name"] == "ask")["facts"]["arm"] == other
+    finally:
+        call(measured, "POST", "/recommendation/follow", data={"run": firm.folder.name})
+    assert call(measured, "GET", "/api/runs/latest/recommendation").json()["choice"] is None
+
+
+@pytest.mark.parametrize("language", ["es", "pt", "bg"])
+def test_rules_and_questions_before_tuning_are_said_in_the_readers_language(
+    measured: Running, firm: RunResult, language: str
+) -> None:
+    page = call(measured, "GET", "/recommendation", headers={"accept-language": language}).text
+    shown = unescape(page)
+    for line in (*firm.report.facts["rules"], *firm.report.facts["tuning"]):  # type: ignore[misc]
+        for text in (line.name, line.says, line.found):
+            assert in_language(text, language) in shown
+        assert line.says not in shown
 
 
 # --- deploy -------------------------------------------------------------------------------------------------
