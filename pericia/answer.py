@@ -152,7 +152,7 @@ def compute(
 
 
 def _not_computed(question: str, library: Library, groups: Sequence[str] | None) -> tuple[str, ...]:
-    """Return a note where a sum or a mean is asked for, there are tables, and none of them was clear enough for it."""
+    """Return a note where only a whole table can tell, there are tables, and none of them was clear enough."""
     groups = library.groups if groups is None else groups
     if library.tables is None or not library.tables.tables(groups):
         return ()
@@ -160,8 +160,8 @@ def _not_computed(question: str, library: Library, groups: Sequence[str] | None)
         return ()
     return (
         said(
-            "The question asks for a sum or a mean, and no table was clear enough to compute it: what one passage says "
-            "may be a part only. Name the column as the head of the table does."
+            "Only a whole table can tell this, and none was clear enough to compute it: what one passage says may be a "
+            "part only. Name the column as the head of the table does."
         ),
     )
 

@@ -9,21 +9,17 @@ name of the table; all others go to the passages and the model. The answer carri
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 
 from pericia.errors import InputError
-from pericia.numerals import show_number
+from pericia.table_cells import cited, where_sql
 from pericia.table_forms import Comparison, Form, occurrences, read_form, word_keys
 from pericia.table_headers import Header, read_header, show_of_column
 from pericia.tables import Column, StoredTable, TableStore, quoted
-from pericia.types import Answer, Citation, Usage
+from pericia.types import Answer, Usage
 
 _VALUE_WORDS = 8  # of a cell that a question repeats
 _VALUES = 20_000  # different cells of a column that are compared with the question
-_ROWS = 200_000
-_RUNS = 5  # of cells, each cited for itself; more are cited as one
 _NAMES = 5  # of rows that share the extreme
-_QUOTE_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +92,7 @@ def _named(
 ) -> list[tuple[int, int]] | None:
     """Return where the question names which column and mark its words; None where two columns share a name.
 
-    Of columns that differ by their unit alone the question has to say the unit.
+    Of columns that differ by their unit alone the question has to say the unit; an extreme may name its column itself.
     """
     alike: dict[tuple[str, ...], list[int]] = {}
     for j, column in enumerate(table.columns):
@@ -118,7 +114,14 @@ def _named(
                 return None
             used[start:end] = [True] * (end - start)
             named.append((start, meant[0]))
-    return named
+    about = [
+        j
+        for j, column in enumerate(table.columns)
+        if column.numbers and set(word_keys(_header(column).name, language)) & set(form.implied)
+    ]
+    if form.implied and len(about) != 1:
+        return None
+    return [*named, *((len(used), j) for j in about if j not in {column for _, column in named})]
 
 
 def _values(
@@ -196,12 +199,14 @@ def _computed(form: Form, fit: _Fit, store: TableStore) -> Answer | None:
     compared = {column for column, _ in fit.bounds}
     numeric = [j for j in fit.columns if table.columns[j].numbers is not None]
     text = [j for j in fit.columns if table.columns[j].numbers is None]
+    if form.implied and not text:  # "the cheapest" is a thing, not a price
+        text = [j for j, column in enumerate(table.columns) if column.numbers is None][:1]
     source, where = quoted(table.name), list(_conditions(fit))
     if form.operation == "count":
         subject = text[0] if text else None
         target = subject if subject is not None else next(iter(compared), 0)
         counted = "*" if subject is None else f"DISTINCT {quoted(table.columns[subject].name)}"
-        sql = f"SELECT count({counted}) FROM {source}{_where(where)}"
+        sql = f"SELECT count({counted}) FROM {source}{where_sql(where)}"
         [(number,)] = store.select(sql, [table])
         return _answer(str(number), sql, fit, store, target, where if number else [])
 
@@ -212,25 +217,25 @@ def _computed(form: Form, fit: _Fit, store: TableStore) -> Answer | None:
     column = table.columns[target]
     assert column.numbers is not None
     name = quoted(column.name)
-    sql = f"SELECT {form.operation}({name}) FROM {source}{_where(where)}"
+    sql = f"SELECT {form.operation}({name}) FROM {source}{where_sql(where)}"
     [(value,)] = store.select(sql, [table])
     if value is None:
         return None
     exact = round(value, 2) if form.operation == "avg" else value
     shown = show_of_column(exact, column.numbers, _header(column))
-    cited = [*where, f"{name} NOT NULL"]
+    shows = [*where, f"{name} NOT NULL"]
     if form.operation in ("max", "min"):
-        cited = [*where, f"{name} = ({sql})"]
+        shows = [*where, f"{name} = ({sql})"]
         if text:
             label = quoted(table.columns[text[0]].name)
-            sql = f"SELECT DISTINCT {label} FROM {source}{_where(cited)}"
+            sql = f"SELECT DISTINCT {label} FROM {source}{where_sql(shows)}"
             names = [str(row[0]) for row in store.select(sql, [table]) if row[0] is not None]
             if not 1 <= len(names) <= _NAMES:
                 return None
             shown = f"{', '.join(names)} ({shown})"
     elif text:
         return None
-    return _answer(shown, sql, fit, store, target, cited)
+    return _answer(shown, sql, fit, store, target, shows)
 
 
 def _conditions(fit: _Fit) -> Iterator[str]:
@@ -241,55 +246,9 @@ def _conditions(fit: _Fit) -> Iterator[str]:
         yield f"{quoted(fit.table.columns[column].name)} {comparison.operator} {comparison.value:.15g}"
 
 
-def _where(conditions: Sequence[str]) -> str:
-    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
-
-
 def _answer(
     text: str, sql: str, fit: _Fit, store: TableStore, target: int, where: Sequence[str]
 ) -> Answer:
     """Return a result with the cells of the target column that it came from."""
     citations = cited(fit.table, store, target, where)
     return Answer("".join((text, *(f" [{c.number}]" for c in citations))), citations, sql=sql)
-
-
-def cited(
-    table: StoredTable, store: TableStore, target: int, where: Sequence[str]
-) -> tuple[Citation, ...]:
-    """Return the cells of the target column in the rows that `where` leaves, each run of rows as one citation."""
-    column = table.columns[target]
-    sql = f'SELECT "#row", "#page", {quoted(column.name)} FROM {quoted(table.name)}{_where(where)} ORDER BY rowid'
-    rows = store.select(sql, [table], max_rows=_ROWS)
-    runs = [
-        [row for _, row in run]
-        for _, run in groupby(enumerate(rows), key=lambda pair: (pair[1][1], pair[1][0] - pair[0]))
-    ]
-    if len(runs) > _RUNS:
-        runs = [rows]
-    return tuple(
-        Citation(
-            number=number,
-            source=table.source,
-            quote=_quote(table, target, [value for _, _, value in run]),
-            verified=True,  # computed from the cells themselves; the file's hash is checked with all citations
-            page=run[0][1],
-            cell=table.cell(target, run[0][0], run[-1][0]),
-            sheet=table.sheet,
-        )
-        for number, run in enumerate(runs, 1)
-    )
-
-
-def _quote(table: StoredTable, target: int, values: Sequence[object]) -> str:
-    column = table.columns[target]
-    shown = [
-        show_number(value, column.numbers)
-        if column.numbers and isinstance(value, float)
-        else str(value)
-        for value in values
-        if value is not None
-    ]
-    text = f"{column.name}: {', '.join(shown)}"
-    if len(text) <= _QUOTE_CHARS:
-        return text
-    return f"{text[:_QUOTE_CHARS].rpartition(', ')[0]} … ({len(shown)} cells)"

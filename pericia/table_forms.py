@@ -56,6 +56,44 @@ _COMPARISONS: dict[str, dict[Operator, str]] = {
         "<=": "no máximo; até; não mais de",
     },
 }
+# An extreme that names its column by itself: "the cheapest" is the lowest price or cost.
+_SUPERLATIVES: dict[str, dict[str, tuple[Operation, str]]] = {
+    "en": {
+        "cheapest; least expensive": ("min", "price; cost"),
+        "most expensive; dearest; costliest": ("max", "price; cost"),
+        "heaviest": ("max", "weight; mass"),
+        "lightest": ("min", "weight; mass"),
+        "longest": ("max", "length; duration"),
+        "shortest": ("min", "length; duration; height"),
+        "tallest": ("max", "height"),
+        "widest": ("max", "width"),
+        "deepest": ("max", "depth"),
+        "fastest; quickest": ("max", "speed"),
+        "slowest": ("min", "speed"),
+        "hottest; warmest": ("max", "temperature"),
+        "coldest": ("min", "temperature"),
+    },
+    "es": {
+        "más barato; más barata; más económico; más económica": ("min", "precio; coste; costo"),
+        "más caro; más cara": ("max", "precio; coste; costo"),
+        "más pesado; más pesada": ("max", "peso; masa"),
+        "más ligero; más ligera; más liviano; más liviana": ("min", "peso; masa"),
+        "más largo; más larga": ("max", "longitud; duración"),
+        "más corto; más corta": ("min", "longitud; duración"),
+        "más rápido; más rápida": ("max", "velocidad"),
+        "más lento; más lenta": ("min", "velocidad"),
+    },
+    "pt": {
+        "mais barato; mais barata": ("min", "preço; custo"),
+        "mais caro; mais cara": ("max", "preço; custo"),
+        "mais pesado; mais pesada": ("max", "peso; massa"),
+        "mais leve": ("min", "peso; massa"),
+        "mais comprido; mais comprida; mais longo; mais longa": ("max", "comprimento; duração"),
+        "mais curto; mais curta": ("min", "comprimento; duração"),
+        "mais rápido; mais rápida": ("max", "velocidade"),
+        "mais lento; mais lenta": ("min", "velocidade"),
+    },
+}
 # Words that say nothing about which rows are meant; stop words are left out everywhere.
 _FILLER: dict[str, str] = {
     "en": "table row rows list listed value values entry entries record records given shown much many give tell show "
@@ -77,12 +115,16 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A question as far as its words alone tell; `used[i]` says that word i is understood already."""
+    """A question as far as its words alone tell; `used[i]` says that word i is understood already.
+
+    `implied` are keys of the columns that an extreme such as "the cheapest" is about, any of them.
+    """
 
     operation: Operation
     keys: tuple[str, ...]
     used: tuple[bool, ...]
     comparisons: tuple[Comparison, ...]
+    implied: tuple[str, ...] = ()
 
 
 def read_form(question: str, language: str) -> Form | None:
@@ -110,6 +152,12 @@ def read_form(question: str, language: str) -> Form | None:
             comparisons.append(Comparison(operator, value, unit and keys[number_end - 1], start))
             used[start:number_end] = [True] * (number_end - start)
     operations: dict[Operation, int] = {}
+    implied: tuple[str, ...] = ()
+    for phrases, (operation, columns) in _SUPERLATIVES[language].items():
+        for start, end in _occurrences(phrases, language, keys, used):
+            operations[operation] = start
+            implied = tuple(word_keys(columns, language))
+            used[start:end] = [True] * (end - start)
     for operation, phrases in _OPERATIONS[language].items():
         for start, end in _occurrences(phrases, language, keys, used):
             operations.setdefault(operation, start)
@@ -122,18 +170,18 @@ def read_form(question: str, language: str) -> Form | None:
     filler = analyser.STOP_WORDS[language] | set(_FILLER[language].split())
     folded = {analyser.fold(word) for word in filler}
     used = [done or analyser.fold(w) in folded for done, w in zip(used, words, strict=True)]
-    return Form(operation, tuple(keys), tuple(used), tuple(comparisons))
+    return Form(operation, tuple(keys), tuple(used), tuple(comparisons), implied)
 
 
 def wants_many_rows(question: str, language: str) -> bool:
-    """Return whether a question asks for a sum or a mean, which no single passage can be trusted to give.
+    """Return whether a question asks for a sum, a mean or the cheapest, which no single passage can be trusted to give.
 
     Example:
         >>> wants_many_rows("What is the total price?", "en"), wants_many_rows("What does it weigh?", "en")
         (True, False)
     """
     form = read_form(question, language)
-    return form is not None and form.operation in ("sum", "avg")
+    return form is not None and (form.operation in ("sum", "avg") or bool(form.implied))
 
 
 def word_keys(text: str, language: str) -> list[str]:

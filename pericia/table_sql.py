@@ -18,7 +18,7 @@ from pericia.errors import InputError
 from pericia.models import Model
 from pericia.numerals import show_number
 from pericia.prompts import sql_request
-from pericia.table_answer import cited
+from pericia.table_cells import cited
 from pericia.tables import StoredTable, TableStore, quoted
 from pericia.types import Answer, Usage
 

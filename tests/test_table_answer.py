@@ -97,6 +97,25 @@ def test_an_extreme_that_several_share_names_them_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        ("Which is the cheapest pump?", "PX-20 (310 EUR) [1]"),
+        ("Which model is the most expensive?", "HP-110 (1280 EUR) [1]"),
+        ("What is the cheapest pump at Mill Lane?", "PX-30 (420 EUR) [1]"),
+        ("Which is the heaviest pump?", None),
+    ],
+)
+def test_an_extreme_names_its_column(question: str, text: str | None, store: TableStore) -> None:
+    answer = ask(question, store)
+    assert (answer and answer.text) == text
+
+
+def test_of_two_columns_an_extreme_says_nothing(tmp_path: Path) -> None:
+    store = filled(tmp_path, kilns="Model,Price,Cost\nK-7,10,12\nK-9,20,2\n")
+    assert ask("Which is the cheapest model?", store) is None
+
+
+@pytest.mark.parametrize(
     ("header", "question", "text"),
     [
         ("Price EUR", "What is the total price?", "109000 EUR [1]"),
