@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from pericia.alike import documents_alike, passages_alike
 from pericia.errors import ConflictError, NotFoundError, PericiaError
 from pericia.said import said
-from pericia.server import shelf, viewer
+from pericia.server import shelf, shelf_changes, viewer
 from pericia.server.house import House
 from pericia.server.shelf import Shelved
 from pericia.server.tasks import Task
@@ -130,7 +130,7 @@ def store(house: House, sent: list[UploadFile], paths: list[str]) -> list[dict[s
     for number, file in enumerate(sent):
         name = (paths[number] if number < len(paths) else "") or file.filename or ""
         try:
-            source = shelf.put(house.workspace, house.config, name, file.file)
+            source = shelf_changes.put(house.workspace, house.config, name, file.file)
         except PericiaError as error:
             fault = {"message": error.message, "hint": error.hint}
             told.append({"name": name, "taken": False, **fault})
@@ -143,14 +143,14 @@ def store(house: House, sent: list[UploadFile], paths: list[str]) -> list[dict[s
 
 def take_away(house: House, wanted: str) -> str:
     """Return the source of a file that is taken out of the folders and, by the reading that starts, out of the index."""
-    source = shelf.take_away(house.workspace, house.config, wanted)
+    source = shelf_changes.take_away(house.workspace, house.config, wanted)
     start_reading(house)
     return source
 
 
 def put_back(house: House, source: str) -> None:
     """Put a file that was taken away where it was, and read it."""
-    shelf.put_back(house.workspace, source)
+    shelf_changes.put_back(house.workspace, source)
     start_reading(house)
 
 

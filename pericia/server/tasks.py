@@ -12,9 +12,9 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy import event as sql_event
@@ -22,7 +22,20 @@ from sqlalchemy import event as sql_event
 from pericia.config import Config
 from pericia.errors import ConflictError, NotFoundError
 from pericia.jobs import new_id, set_up_sqlite
-from pericia.said import packed, said, unpacked
+from pericia.said import packed, said
+from pericia.server.task_rows import (
+    ENDED,
+    EVENTS,
+    TABLES,
+    TASKS,
+    TOLD,
+    Change,
+    Order,
+    Status,
+    Task,
+    Tell,
+    task_of,
+)
 from pericia.workspace import Workspace
 
 try:
@@ -30,83 +43,9 @@ try:
 except ImportError:  # Windows: a task that was cut off cannot be told from one at work
     fcntl = None  # type: ignore[assignment]
 
-Status = Literal["running", "done", "failed", "stopped", "interrupted"]
-ENDED = ("done", "failed")
+__all__ = ["ENDED", "Change", "Order", "Status", "Task", "Tasks", "Tell"]
 WORKER = ("-m", "pericia.server.taskwork")
 _STOP_WITHIN_S = 10.0
-
-_tables = sql.MetaData()
-_tasks = sql.Table(
-    "tasks",
-    _tables,
-    sql.Column("id", sql.String, primary_key=True),
-    sql.Column("kind", sql.String, nullable=False),
-    sql.Column("created_at", sql.Float, nullable=False),
-    sql.Column("root", sql.String, nullable=False),
-    sql.Column("config", sql.JSON, nullable=False),
-    sql.Column("params", sql.JSON, nullable=False),
-    sql.Column("pid", sql.Integer, nullable=False, default=0),
-)
-_events = sql.Table(
-    "task_events",
-    _tables,
-    sql.Column("seq", sql.Integer, primary_key=True, autoincrement=True),
-    sql.Column("task_id", sql.String, nullable=False, index=True),
-    sql.Column("at", sql.Float, nullable=False),
-    sql.Column("status", sql.String, nullable=False),
-    sql.Column("stage", sql.String, nullable=False),
-    sql.Column("message", sql.String, nullable=False),
-    sql.Column("done", sql.Integer, nullable=False),
-    sql.Column("total", sql.Integer, nullable=False),
-    sql.Column("result", sql.JSON),
-    sql.Column("error", sql.JSON),
-    sqlite_autoincrement=True,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """Work that was asked for, as of its last event. `total` is 0 where the end is not known.
-
-    `result` is what it made, `error` message, hint, code and param of a failure.
-    """
-
-    id: str
-    kind: str
-    created_at: float
-    params: Mapping[str, Any]
-    status: Status = "running"
-    stage: str = ""
-    message: str = ""
-    done: int = 0
-    total: int = 0
-    result: Mapping[str, Any] | None = None
-    error: Mapping[str, Any] | None = None
-    at: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """An event: the task as it was then. `seq` rises over all tasks."""
-
-    seq: int
-    task: Task
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a worker is to do."""
-
-    kind: str
-    workspace: Workspace
-    config: Config
-    params: Mapping[str, Any]
-
-
-class Tell(Protocol):
-    """Says how far a task is; `total` is 0 where the end is not known."""
-
-    def __call__(self, stage: str, message: str = "", done: int = 0, total: int = 0) -> None: ...
 
 
 class Tasks:
@@ -118,7 +57,7 @@ class Tasks:
         self._command = tuple(command)
         self._engine = sql.create_engine(f"sqlite:///{self.folder / 'tasks.db'}")
         sql_event.listen(self._engine, "connect", set_up_sqlite)
-        _tables.create_all(self._engine)
+        TABLES.create_all(self._engine)
 
     def close(self) -> None:
         """Close the connections of this process; what is at work goes on."""
@@ -141,7 +80,7 @@ class Tasks:
         values = {"id": id_, "kind": kind, "created_at": time.time(), "params": dict(params)}
         values |= {"root": str(workspace.root), "config": config.model_dump(mode="json"), "pid": 0}
         with self._engine.begin() as connection:
-            connection.execute(_tasks.insert().values(**values))
+            connection.execute(TASKS.insert().values(**values))
         self._run(id_)
         return self.get(id_)
 
@@ -171,9 +110,7 @@ class Tasks:
         task = self.get(id_)
         if task.status == "running":
             with self._engine.connect() as connection:
-                pid = connection.execute(
-                    sql.select(_tasks.c.pid).where(_tasks.c.id == id_)
-                ).scalar()
+                pid = connection.execute(sql.select(TASKS.c.pid).where(TASKS.c.id == id_)).scalar()
             if pid:
                 os.killpg(pid, signal.SIGTERM)
             deadline = time.monotonic() + _STOP_WITHIN_S
@@ -188,14 +125,14 @@ class Tasks:
         Raises:
             NotFoundError: there is none of this id.
         """
-        found = self._select(_tasks.c.id == id_)
+        found = self._select(TASKS.c.id == id_)
         if not found:
             raise NotFoundError(f"There is no task '{id_}'.", hint="See: GET /api/tasks")
         return found[0]
 
     def all(self, kind: str | None = None) -> list[Task]:
         """Return all tasks, newest first."""
-        return self._select(_tasks.c.kind == kind if kind else sql.true())
+        return self._select(TASKS.c.kind == kind if kind else sql.true())
 
     def running(self, kind: str) -> Task | None:
         """Return the task of a kind that is at work."""
@@ -208,27 +145,27 @@ class Tasks:
     def last_event(self) -> int:
         """Return the number of the newest event, 0 without one."""
         with self._engine.connect() as connection:
-            return connection.execute(sql.select(sql.func.max(_events.c.seq))).scalar() or 0
+            return connection.execute(sql.select(sql.func.max(EVENTS.c.seq))).scalar() or 0
 
     def events(self, after: int = 0, limit: int = 500, task_id: str = "") -> list[Change]:
         """Return up to `limit` events behind number `after`, oldest first, of one task or of all."""
         query = (
-            sql.select(_events, _tasks.c.kind, _tasks.c.created_at, _tasks.c.params)
-            .join(_tasks, _tasks.c.id == _events.c.task_id)
-            .where(_events.c.seq > after)
-            .order_by(_events.c.seq)
+            sql.select(EVENTS, TASKS.c.kind, TASKS.c.created_at, TASKS.c.params)
+            .join(TASKS, TASKS.c.id == EVENTS.c.task_id)
+            .where(EVENTS.c.seq > after)
+            .order_by(EVENTS.c.seq)
             .limit(limit)
         )
         if task_id:
-            query = query.where(_events.c.task_id == task_id)
+            query = query.where(EVENTS.c.task_id == task_id)
         with self._engine.connect() as connection:
             rows = connection.execute(query).mappings().all()
-        return [Change(row["seq"], _task(row["task_id"], row)) for row in rows]
+        return [Change(row["seq"], task_of(row["task_id"], row)) for row in rows]
 
     def order(self, id_: str) -> Order:
         """Return what the worker of a task is to do."""
         with self._engine.connect() as connection:
-            row = connection.execute(_tasks.select().where(_tasks.c.id == id_)).mappings().one()
+            row = connection.execute(TASKS.select().where(TASKS.c.id == id_)).mappings().one()
         config = Config.model_validate(row["config"])
         return Order(row["kind"], Workspace(Path(row["root"])), config, row["params"])
 
@@ -250,24 +187,24 @@ class Tasks:
         kept = None if error is None else {name: packed(part) for name, part in error.items()}
         values |= {"result": result, "error": kept}
         with self._engine.begin() as connection:
-            connection.execute(_events.insert().values(**values))
+            connection.execute(EVENTS.insert().values(**values))
 
     def _select(self, which: "sql.ColumnElement[bool]") -> list[Task]:
         last = (
-            sql.select(_events.c.task_id, sql.func.max(_events.c.seq).label("seq"))
-            .group_by(_events.c.task_id)
+            sql.select(EVENTS.c.task_id, sql.func.max(EVENTS.c.seq).label("seq"))
+            .group_by(EVENTS.c.task_id)
             .subquery()
         )
         query = (
-            sql.select(_tasks, *(_events.c[n] for n in _OF_EVENTS))
-            .outerjoin(last, last.c.task_id == _tasks.c.id)
-            .outerjoin(_events, _events.c.seq == last.c.seq)
+            sql.select(TASKS, *(EVENTS.c[n] for n in TOLD))
+            .outerjoin(last, last.c.task_id == TASKS.c.id)
+            .outerjoin(EVENTS, EVENTS.c.seq == last.c.seq)
             .where(which)
-            .order_by(_tasks.c.created_at.desc())
+            .order_by(TASKS.c.created_at.desc())
         )
         with self._engine.connect() as connection:
             rows = connection.execute(query).mappings().all()
-        found = [_task(row["id"], row) for row in rows]
+        found = [task_of(row["id"], row) for row in rows]
         return [self._seen(task) for task in found]
 
     def _seen(self, task: Task) -> Task:
@@ -278,7 +215,7 @@ class Tasks:
         now = again[-1].task if again else task
         if now.status != "running":
             return now
-        return Task(**{**_fields(now), "status": "interrupted"})
+        return replace(now, status="interrupted")
 
     def _run(self, id_: str) -> None:
         """Start the worker with the lock already held: it shares the open file, and the lock ends with it."""
@@ -294,7 +231,7 @@ class Tasks:
                 start_new_session=True,
                 pass_fds=(held.fileno(),),
             )
-            change = _tasks.update().where(_tasks.c.id == id_).values(pid=process.pid)
+            change = TASKS.update().where(TASKS.c.id == id_).values(pid=process.pid)
             with self._engine.begin() as connection:
                 connection.execute(change)
         threading.Thread(target=process.wait, daemon=True).start()
@@ -312,19 +249,3 @@ class Tasks:
 
     def _lock_file(self, id_: str) -> Path:
         return self.folder / f"{id_}.lock"
-
-
-_OF_EVENTS = ("at", "status", "stage", "message", "done", "total", "result", "error")
-
-
-def _task(id_: str, row: Any) -> Task:
-    told = {name: row[name] for name in _OF_EVENTS if row[name] is not None}
-    if "error" in told:
-        told["error"] = {name: unpacked(part) for name, part in told["error"].items()}
-    return Task(
-        id=id_, kind=row["kind"], created_at=row["created_at"], params=row["params"], **told
-    )
-
-
-def _fields(task: Task) -> dict[str, Any]:
-    return {name: getattr(task, name) for name in Task.__dataclass_fields__}

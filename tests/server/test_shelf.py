@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pericia import index
 from pericia.config import Config
 from pericia.errors import ConflictError, InputError, NotFoundError
-from pericia.server import shelf
+from pericia.server import shelf, shelf_changes
 from pericia.workspace import Workspace
 from tests.fakes import FakeEmbedder
 
@@ -26,7 +26,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def put(workspace: Workspace, name: str, content: bytes = b"The oil is ISO 46.\n") -> str:
-    return shelf.put(workspace, CONFIG, name, io.BytesIO(content))
+    return shelf_changes.put(workspace, CONFIG, name, io.BytesIO(content))
 
 
 def read(workspace: Workspace) -> dict[str, Any]:
@@ -93,16 +93,16 @@ def test_where_no_file_can_be_read_each_says_why(workspace: Workspace) -> None:
 
 def test_a_file_that_was_taken_away_can_be_put_back(workspace: Workspace) -> None:
     source = put(workspace, "a/b.md")
-    assert shelf.take_away(workspace, CONFIG, source) == source
+    assert shelf_changes.take_away(workspace, CONFIG, source) == source
     assert states(workspace) == {}
-    shelf.put_back(workspace, source)
+    shelf_changes.put_back(workspace, source)
     assert states(workspace) == {source: "waiting"}
     with pytest.raises(NotFoundError):
-        shelf.put_back(workspace, source)
-    shelf.take_away(workspace, CONFIG, source)
+        shelf_changes.put_back(workspace, source)
+    shelf_changes.take_away(workspace, CONFIG, source)
     put(workspace, "a/b.md", b"Another one.\n")
     with pytest.raises(ConflictError, match="Another file"):
-        shelf.put_back(workspace, source)
+        shelf_changes.put_back(workspace, source)
 
 
 def test_files_outside_of_the_project_are_not_touched(workspace: Workspace, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_files_outside_of_the_project_are_not_touched(workspace: Workspace, tmp_
     config = Config(documents=(str(outside),))
     [one] = shelf.list_files(workspace, config)
     with pytest.raises(ConflictError, match="lies outside"):
-        shelf.take_away(workspace, config, one.id)
+        shelf_changes.take_away(workspace, config, one.id)
     assert (outside / "x.md").exists()
 
 
@@ -165,6 +165,6 @@ def test_an_upload_that_breaks_off_leaves_the_old_file(workspace: Workspace) -> 
             raise OSError("the line is gone")
 
     with pytest.raises(OSError, match="the line is gone"):
-        shelf.put(workspace, CONFIG, "a.md", Broken())
+        shelf_changes.put(workspace, CONFIG, "a.md", Broken())
     assert (workspace.root / "documents/a.md").read_bytes() == b"old\n"
     assert len([*(workspace.root / "documents").iterdir()]) == 1
