@@ -94,6 +94,15 @@ def test_the_cookbook_notebook(host: str, tmp_path: Path) -> None:
         messages = [event.message for event in events]
         assert messages[0].startswith("Step 131/303: training loss=")
         assert ", validation loss=" in messages[17]
+        measured: Any = events[17].data
+        assert set(measured) == {
+            "step",
+            "train_loss",
+            "train_mean_token_accuracy",
+            "valid_loss",
+            "valid_mean_token_accuracy",
+        }
+        assert 0 < measured["valid_mean_token_accuracy"] <= 1
         assert messages[-2].startswith(
             "New fine-tuned model created: ft:pericia-nano:local:recipe-ner:"
         )
@@ -132,6 +141,8 @@ def test_ten_rows_of_a_lesson(host: str, tmp_path: Path) -> None:
         losses = [float(row.split(",")[1]) for row in rows[1:]]
         assert len(losses) == 100
         assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
+        right = [float(row.split(",")[2]) for row in rows[1:]]
+        assert 0 <= sum(right[:10]) < sum(right[-10:]) <= 10
         chat: Any = recipe(3)["messages"][:2]
         done = client.chat.completions.create(model=job.fine_tuned_model or "", messages=chat)
         assert done.choices[0].message.content
@@ -166,6 +177,9 @@ def test_the_azure_tutorial(host: str, tmp_path: Path) -> None:
         assert messages[0] == "Training hours billed: 0.000"
         assert messages[3] == "Job succeeded."
         assert messages[4].startswith("Step 100: training loss=")
+        last: Any = events[4].data
+        assert last["full_valid_loss"] == last["valid_loss"]
+        assert 0 < last["full_valid_mean_token_accuracy"] <= 1
         checkpoints = client.fine_tuning.jobs.checkpoints.list(job.id).data
         assert [one.step_number for one in checkpoints] == [100, 90, 80]
         assert client.files.content(job.result_files[0]).text.startswith("step,train_loss")
