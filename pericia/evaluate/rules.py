@@ -329,7 +329,7 @@ def _reached(evidence: Evidence, arm: str) -> str:
 
 
 def _figure(arm: str, value: float, digits: int = 0) -> str:
-    return joined([name_of(arm), str(Figure(value, digits))])
+    return Said("%(arm)s %(n)s", {"arm": name_of(arm), "n": Figure(value, digits)})
 
 
 def _examples(evidence: Evidence) -> str:
