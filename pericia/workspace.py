@@ -62,17 +62,19 @@ class Workspace:
 
 
 @contextlib.contextmanager
-def lock(folder: Path, purpose: str) -> Iterator[None]:
-    """Hold the folder for one process; it is released when the process ends, however it ends.
+def lock(folder: Path, purpose: str, *, wait: bool = False) -> Iterator[None]:
+    """Hold the folder for one process, or with `wait` as soon as no other holds it.
+
+    It is released when the process ends, however it ends.
 
     Raises:
-        ConflictError: another process holds it.
+        ConflictError: another process holds it, and there is no `wait`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a+", encoding="utf-8") as file:
         if fcntl is not None:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except OSError as error:
                 raise ConflictError(
                     f"Another process is at work in '{folder}' ({purpose}).",

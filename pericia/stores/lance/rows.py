@@ -1,10 +1,12 @@
 """Entries as rows of a table, rows as hits, and which rows a search may rank."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from hashlib import sha256
 from itertools import chain, islice
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from pericia.stored import chunk_from_json, chunk_to_json, stored_token
@@ -30,19 +32,33 @@ def schema_of(embedder_name: str, num_dimensions: int) -> pa.Schema:
 
 
 def reader(
-    entries_by_document: Mapping[str, Iterable[Entry]], schema: pa.Schema
+    entries_by_document: Mapping[str, Iterable[Entry]],
+    schema: pa.Schema,
+    stale: AbstractSet[str] = frozenset(),
 ) -> pa.RecordBatchReader:
-    """Return the entries as a stream of batches, so that they are not all in memory at once."""
-    entries = chain.from_iterable(entries_by_document.values())
+    """Return the entries as a stream of batches, so that they are not all in memory at once.
+
+    The chunks `stale` that are not among the entries follow as empty rows.
+    """
+
+    def rows() -> Iterator[dict[str, Any]]:
+        left = set(stale)
+        for entry in chain.from_iterable(entries_by_document.values()):
+            left.discard(entry.chunk.id)
+            yield _row(entry)
+        for chunk_id in left:
+            yield dict.fromkeys(schema.names) | {"id": chunk_id}
+
+    made = rows()
     batches = (
-        pa.RecordBatch.from_pylist([first, *map(_row, islice(entries, BATCH_ROWS - 1))], schema)
-        for first in map(_row, entries)
+        pa.RecordBatch.from_pylist([first, *islice(made, BATCH_ROWS - 1)], schema) for first in made
     )
     return pa.RecordBatchReader.from_batches(schema, batches)
 
 
 def _row(entry: Entry) -> dict[str, Any]:
     chunk = entry.chunk
+    assert np.isfinite(entry.vector).all(), chunk.id  # else it would be stored without one
     return {
         "id": chunk.id,
         "document_id": chunk.document_id,
@@ -59,7 +75,7 @@ def hits_of(found: pa.Table, score: Callable[[Mapping[str, Any]], float], k: int
 
 
 def filtered(query: Any, groups: Sequence[str] | None, documents: Collection[str] | None) -> Any:
-    """Return the query limited to what may be ranked: one filter, applied before ranking."""
+    """Return the query limited to what may be ranked: one filter, which an async query applies before ranking."""
     conditions = []
     if groups is not None:
         public = "array_length(`groups`) = 0"
@@ -68,7 +84,7 @@ def filtered(query: Any, groups: Sequence[str] | None, documents: Collection[str
     if documents is not None:
         ids = ", ".join(map(quoted, sorted(documents)))
         conditions.append(f"document_id IN ({ids})" if ids else "false")
-    return query.where(" AND ".join(conditions), prefilter=True) if conditions else query
+    return query.where(" AND ".join(conditions)) if conditions else query
 
 
 def _group_key(group: str) -> str:
