@@ -13,6 +13,7 @@ from starlette.datastructures import UploadFile as Uploaded
 
 from pericia.jobs import StoredFile, new_id
 from pericia.server.house import House
+from pericia.server.uploads import find_file, remove_expired, remove_file
 from pericia.server.wire import MAX_UPLOAD_BYTES, RequestError, dialect_of, page
 
 PURPOSES = ("fine-tune", "assistants", "batch", "vision", "user_data", "evals")
@@ -24,13 +25,6 @@ _NAME_BYTES = 200  # most file systems take 255
 def routes(house: House) -> APIRouter:
     router = APIRouter()
     ledger = house.ledger
-
-    def find(file_id: str) -> StoredFile:
-        stored: StoredFile = ledger.get(StoredFile, file_id)
-        if stored.expires_at is not None and stored.expires_at < time.time():
-            _remove(house, stored)
-            stored = ledger.get(StoredFile, file_id)
-        return stored
 
     @router.post("/files")
     async def upload(request: Request) -> Response:
@@ -61,9 +55,7 @@ def routes(house: House) -> APIRouter:
     ) -> Response:
         if order not in ("asc", "desc"):
             raise RequestError(f"order is '{order}'.", code="invalid_value", param="order")
-        for stored in ledger.all(StoredFile):
-            if stored.expires_at is not None and stored.expires_at < time.time():
-                _remove(house, stored)
+        remove_expired(ledger)
         wanted = {} if purpose is None else {"purpose": purpose}
         files, has_more = ledger.page(
             StoredFile,
@@ -76,17 +68,17 @@ def routes(house: House) -> APIRouter:
 
     @router.get("/files/{file_id}")
     def retrieve(file_id: str) -> Response:
-        return JSONResponse(shape(find(file_id)))
+        return JSONResponse(shape(find_file(ledger, file_id)))
 
     @router.get("/files/{file_id}/content")
     def content(file_id: str) -> Response:
-        stored = find(file_id)
+        stored = find_file(ledger, file_id)
         kind = "text/csv" if stored.filename.endswith(".csv") else "application/octet-stream"
         return FileResponse(ledger.file_path(file_id), media_type=kind, filename=stored.filename)
 
     @router.delete("/files/{file_id}")
     def delete(file_id: str) -> Response:
-        _remove(house, find(file_id))
+        remove_file(ledger, find_file(ledger, file_id))
         return JSONResponse({"id": file_id, "object": "file", "deleted": True})
 
     return router
@@ -175,9 +167,3 @@ def _store(file: UploadFile | Uploaded, path: Path) -> int:
         Path(temporary).unlink(missing_ok=True)
         raise
     return size
-
-
-def _remove(house: House, stored: StoredFile) -> None:
-    """Delete a file; a job that uses it has its own copy."""
-    house.ledger.remove(StoredFile, stored.id)
-    house.ledger.file_path(stored.id).unlink(missing_ok=True)

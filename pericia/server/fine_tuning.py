@@ -8,12 +8,13 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from pericia.errors import NotFoundError
-from pericia.jobs import ENDED, Checkpoint, Event, Job, Level, Status, StoredFile, new_id
+from pericia.jobs import ENDED, Checkpoint, Event, Job, Level, Status, new_id
 from pericia.server.house import House
 from pericia.server.job_shapes import HYPERPARAMETERS, checkpoint_shape, event_shape, shape
 from pericia.server.schemas import Hyperparameters, JobRequest
 from pericia.server.served import Served
 from pericia.server.training import copy_files
+from pericia.server.uploads import find_file
 from pericia.server.wire import Dialect, RequestError, dialect_of, page
 from pericia.server.work import check_base
 
@@ -211,7 +212,7 @@ def _check_file(house: House, file_id: str | None, param: str) -> None:
     if file_id is None:
         return
     try:
-        stored: StoredFile = house.ledger.get(StoredFile, file_id)
+        stored = find_file(house.ledger, file_id)
     except NotFoundError as error:
         raise RequestError(error.message, code="invalid_file", param=param) from error
     if stored.purpose != "fine-tune":

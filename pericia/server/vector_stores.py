@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
 
 from pericia.errors import NotFoundError
-from pericia.jobs import AttachedFile, StoredFile, StoreRecord, new_id
+from pericia.jobs import AttachedFile, StoreRecord, new_id
 from pericia.server.attachments import attached_id, search
 from pericia.server.house import House
 from pericia.server.open_stores import open_stores, own_store_id
@@ -27,6 +27,7 @@ from pericia.server.store_shapes import (
     result_shape,
     store_shape,
 )
+from pericia.server.uploads import find_file
 from pericia.server.wire import RequestError, page
 
 MAX_LIMIT = 100
@@ -218,7 +219,7 @@ def _attach(
 
 def _check_files(house: House, file_ids: Sequence[str]) -> None:
     for file_id in file_ids:
-        house.ledger.get(StoredFile, file_id)
+        find_file(house.ledger, file_id)
 
 
 def _refuse_expiry(expires_after: object) -> None:
