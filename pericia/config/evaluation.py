@@ -25,6 +25,9 @@ class ExtraArmConfig(Section):
     )
     model: str | None = knob(None, "another base model, here or remote")
     embedder: str | None = knob(None, "another embedder, such as a fine-tuned one")
+    adapter: str | None = knob(
+        None, "of a tuned arm: an adapter trained before, by its id (pericia models)"
+    )
     prices: PriceConfig | None = knob(None, "what this model costs; without it as evaluate.prices")
 
 
@@ -47,7 +50,7 @@ class EvaluateConfig(Section):
         0.05, "a smaller difference would change no decision", unit="of the score", gt=0, le=1
     )
     extra_arms: tuple[ExtraArmConfig, ...] = knob(
-        (), "more arms on the same questions: {name, arm, model, embedder, prices}"
+        (), "more arms on the same questions: {name, arm, model, embedder, adapter, prices}"
     )
     on_leak: Literal["stop", "show"] = knob(
         "stop", "show goes on, and gives the results without and with questions given away"

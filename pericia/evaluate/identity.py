@@ -65,7 +65,13 @@ def identify(
         "arms": [lane.name for lane in lanes],
         **({"sides": sides} if sides else {}),
         "own_arms": [
-            [lane.name, lane.kind, lane.tools.model_identity, lane.tools.index_identity]
+            [
+                lane.name,
+                lane.kind,
+                lane.tools.model_identity,
+                lane.tools.index_identity,
+                *([lane.adapter.id] if lane.adapter else []),
+            ]
             for lane in lanes
             if lane.name != lane.kind
         ],

@@ -33,6 +33,7 @@ class Lane:
     side: SideKind | None = None  # None: an arm
     of: str = ""  # the arm that a side lane explains
     share: float = 1.0  # of the examples that the adapter learns
+    adapter: Adapter | None = None  # trained before; None: this run trains it
 
     def asks(self, question: Question) -> bool:
         return is_asked(self.side, question)
@@ -50,36 +51,43 @@ def open_lanes(
     tools: Tools,
     dataset: Dataset | None,
     open_more: Callable[[Config], Tools],
+    find_adapter: Callable[[str], Adapter],
 ) -> tuple[tuple[Lane, ...], dict[str, str]]:
     """Return the lanes that can run, and of each other arm why not. `open_more` opens the tools of another config.
 
     Raises:
-        ConfigError: no arm can run, or an arm of the config has a name that is taken.
+        ConfigError: no arm can run, an arm of the config has a name that is taken, or its adapter is of another kind or
+            base. NotFoundError: there is no such adapter.
     """
     _check_names(config)
-    wanted: list[tuple[str, str, Config]] = [(arm, arm, config) for arm in config.evaluate.arms]
+    wanted: list[tuple[str, str, Config, Adapter | None]] = [
+        (arm, arm, config, None) for arm in config.evaluate.arms
+    ]
     for extra in config.evaluate.extra_arms:
         changes = {"model": extra.model, "embedder": extra.embedder}
         own = config.model_copy(update={k: v for k, v in changes.items() if v is not None})
-        wanted.append((extra.name, extra.arm, own))
+        adapter = find_adapter(extra.adapter) if extra.adapter else None
+        wanted.append((extra.name, extra.arm, own, adapter))
     opened = {(config.model, config.embedder): tools}
     lanes: list[Lane] = []
     left_out: dict[str, str] = {}
-    for name, kind, own in wanted:
+    for name, kind, own, adapter in wanted:
         key = own.model, own.embedder
         if key not in opened:
             opened[key] = open_more(own)
+        if adapter is not None:
+            _check_adapter(adapter, name, kind, opened[key])
         _, reasons = runnable_arms(
             (kind,),
             has_documents=bool(opened[key].sources),
-            has_examples=dataset is not None,
+            has_examples=dataset is not None or adapter is not None,
             is_tunable=opened[key].is_tunable,
             model=own.model,
         )
         if kind in reasons:
             left_out[name] = reasons[kind]
         else:
-            lanes.append(Lane(name, kind, own, opened[key]))
+            lanes.append(Lane(name, kind, own, opened[key], adapter=adapter))
     if not lanes:
         text = joined([joined((f"{arm}:", reason)) for arm, reason in left_out.items()], "\n")
         raise ConfigError(
@@ -165,12 +173,17 @@ def set_benches(
         if lane.name in benches:
             continue
         alike = [other for other in lanes if other.tools is lane.tools]
-        adapters = train_adapters({each.kind for each in alike}, dataset, lane.tools, tell)
+        to_train = {each.kind for each in alike if each.adapter is None}
+        adapters = train_adapters(to_train, dataset, lane.tools, tell)
         reads = any(each.needs_passages for each in alike)
         found = _retrieve(questions, lane.tools, tell) if reads else {}
         bench = _bench(lane, dataset, found, adapters)
-        benches.update({each.name: bench for each in alike})
+        benches.update({each.name: _with_own_adapter(bench, each) for each in alike})
     return benches
+
+
+def _with_own_adapter(bench: Bench, lane: Lane) -> Bench:
+    return bench if lane.adapter is None else replace(bench, adapters={lane.kind: lane.adapter})
 
 
 def _check_names(config: Config) -> None:
@@ -181,6 +194,21 @@ def _check_names(config: Config) -> None:
                 said("evaluate.extra_arms: the name '%(name)s' is taken.", name=name),
                 hint=said("Give each arm a name of its own."),
             )
+
+
+def _check_adapter(adapter: Adapter, name: str, kind: str, tools: Tools) -> None:
+    if (adapter.kind, adapter.manifest.get("base_sha256")) == (kind, tools.model_identity):
+        return
+    raise ConfigError(
+        said(
+            "evaluate.extra_arms: the adapter '%(id)s' is %(kind)s of '%(base)s', which does not fit the arm '%(name)s'.",
+            id=adapter.id,
+            kind=adapter.kind,
+            base=adapter.base,
+            name=name,
+        ),
+        hint=said("Give the arm the kind and the model of the adapter: pericia models"),
+    )
 
 
 def _retrieve(

@@ -17,6 +17,7 @@ goes on behind its last whole row; another run takes over answers to requests th
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from pericia.config import Config
@@ -62,6 +63,7 @@ from pericia.evaluate.sourcing import Attempt
 from pericia.evaluate.tools import Tools, open_tools
 from pericia.machine import peak_memory_bytes
 from pericia.prompts import REFUSAL
+from pericia.registry import find_adapter
 from pericia.types import Answer, Question, Report, Row
 from pericia.workspace import Workspace, lock, sha256_of
 
@@ -113,7 +115,9 @@ def run(
         twins = near_duplicates(tools.texts(named_documents(questions, dataset, tools.sources)))
         questions = join_families(questions, twins)
         tainted = given_away(dataset, questions) if config.evaluate.on_leak == "show" else {}
-        lanes, left_out = open_lanes(config, tools, dataset, open_more or open_)
+        lanes, left_out = open_lanes(
+            config, tools, dataset, open_more or open_, partial(find_adapter, workspace.adapters)
+        )
         sides = side_lanes(lanes, dataset)
         num_pairs = len(lanes) * (len(lanes) - 1) // 2
         families = [question.family for question in questions]

@@ -13,7 +13,9 @@ from pericia.evaluate.collect import Event
 from pericia.evaluate.report import recompute
 from pericia.evaluate.run import run
 from pericia.evaluate.tools import Tools
+from pericia.registry import record, training_folder
 from pericia.types import Answer, Generation, Prompt, Usage
+from pericia.workspace import Workspace
 from tests.evaluate.bench import NUM_PUMPS, FakeTools, question_of, write_firm, write_lines
 
 NUM_ANSWERS = 5 * (NUM_PUMPS + 2)
@@ -248,6 +250,28 @@ def test_an_arm_of_the_config_joins_the_table(tmp_path: Path) -> None:
     assert result.report.arms["large"].cost_per_correct is not None
     assert result.report.recommendation.arm == "rag"
     assert any("'large'" in reason for reason in result.report.recommendation.reasons)
+
+
+def test_an_adapter_of_before_is_measured_beside_the_new_one(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    folder = training_folder(workspace.adapters, "fine-tuned-old")
+    folder.mkdir(parents=True)
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (folder / name).touch()
+    about = {"base": "fake", "base_sha256": "fake-1", "train_s": 60.0, "num_train": 7}
+    kept = record(workspace.adapters, "fine-tuned-old", "fine_tuned", about)
+    extra = [{"name": "last-month", "arm": "fine_tuned", "adapter": kept.id}]
+    config, _ = write_firm(tmp_path, evaluate={"extra_arms": extra})
+    tools = FakeTools()
+    result = run(config, workspace, tools=tools.tools())
+    assert tuple(result.report.arms) == (*ARM_NAMES, "last-month")
+    assert result.report.facts["adapters"]["last-month"]["id"] == kept.id  # type: ignore[index]
+    assert result.report.facts["adapters"]["fine_tuned"]["id"] != kept.id  # type: ignore[index]
+
+    extra = [{"name": "last-month", "arm": "rag_fine_tuned", "adapter": kept.id}]
+    config, _ = write_firm(tmp_path, evaluate={"extra_arms": extra})
+    with pytest.raises(ConfigError, match="is fine_tuned of 'fake', which does not fit"):
+        run(config, workspace, tools=FakeTools().tools())
 
 
 @pytest.mark.parametrize("names", [["rag"], ["large", "large"]])
