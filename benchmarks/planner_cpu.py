@@ -1,7 +1,8 @@
 """Peak memory as it was foreseen before a training, against what the process then took, on three sizes on a CPU.
 
-    python benchmarks/planner_cpu.py                 (five minutes on two quiet cores; three sizes, lora, qlora and full)
-    python benchmarks/planner_cpu.py --quick         (the smallest size, lora)
+    python -m benchmarks.planner_cpu                 (ten minutes on two quiet cores; three sizes, lora, qlora and full)
+    python -m benchmarks.planner_cpu --quick         (the smallest size, lora)
+    python -m benchmarks.planner_cpu --sizes "81 M" --methods lora full
 
 Each case runs in a fresh process. Rows have one length, so that the largest batch, which is foreseen, is also the usual one.
 """
@@ -15,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import training_speed
+from benchmarks import training_speed
 
 SIZES = {
     "27 M": {"hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 6, "vocab_size": 16_384},
@@ -31,8 +32,8 @@ def main() -> None:
     if options.folder:
         print(json.dumps(train(options.folder, options.method)))
         return
-    sizes = dict(list(SIZES.items())[:1]) if options.quick else SIZES
-    methods = METHODS[:1] if options.quick else METHODS
+    sizes = {name: SIZES[name] for name in (["27 M"] if options.quick else options.sizes)}
+    methods = METHODS[:1] if options.quick else options.methods
     print(f"{'size':8} {'method':8} {'foreseen GB':>12} {'measured GB':>12} {'error':>8}")
     for size, shape in sizes.items():
         with tempfile.TemporaryDirectory() as name:
@@ -49,7 +50,15 @@ def main() -> None:
 
 
 def start(folder: Path, method: str) -> dict[str, float]:
-    command = [sys.executable, __file__, "--folder", str(folder), "--method", method]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.planner_cpu",
+        "--folder",
+        str(folder),
+        "--method",
+        method,
+    ]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode != 0:
@@ -86,6 +95,8 @@ def read_options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--method", choices=METHODS, default="lora", help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -20,7 +20,7 @@ from pericia.preflight import check_preparation
 from pericia.recast import Columns
 from pericia.rows import find_splits
 from pericia.said import said
-from pericia.types import Dataset, Example, Finding, LabelledRow, Question
+from pericia.types import Dataset, Example, Finding, Question
 
 _WHOLE = 200_000  # tokens: every row is measured before any is left out
 
@@ -175,10 +175,10 @@ def _measure(
     except PericiaError as error:
         return None, [_as_finding(error)]
     rows = [*whole.rows, *whole.validation_rows]
-    sizes = sorted(map(_length, rows))
-    long = [row for row in rows if _length(row) > settings.max_tokens]
+    sizes = sorted(row.num_tokens for row in rows)
+    long = [row for row in rows if row.num_tokens > settings.max_tokens]
     fitting, held = (
-        tuple(row for row in part if _length(row) <= settings.max_tokens)
+        tuple(row for row in part if row.num_tokens <= settings.max_tokens)
         for part in (whole.rows, whole.validation_rows)
     )
     steps = num_steps(settings, len(fitting))
@@ -190,7 +190,7 @@ def _measure(
         Finding(
             "warning",
             "too_long",
-            said("%(row)s tokens, so it would be left out.", row=_length(row)),
+            said("%(row)s tokens, so it would be left out.", row=row.num_tokens),
             row.example.line,
             hint,
             row.example.file,
@@ -217,11 +217,6 @@ def _measure(
     except PericiaError as error:
         found.append(_as_finding(error))
     return lengths, found
-
-
-def _length(row: LabelledRow) -> int:
-    """Return the tokens of a row; of a pair, those of the longer side."""
-    return max(len(row.ids), len(row.prompt_ids) + len(row.rejected_ids))
 
 
 def _split(kept: Sequence[Example], held_out: Sequence[Example], settings: TrainConfig) -> Dataset:

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from pericia.config import TrainConfig
 from pericia.lookup import load_object
 from pericia.shapes import ModelShape
 
@@ -124,6 +125,8 @@ def foresee(job: Job, checkpointing: bool) -> Memory:
         checkpointing=checkpointing,
         bf16=job.bf16,
         quantised=job.method == "qlora",
+        dropout=TrainConfig().dropout,
+        on_cpu=job.on_cpu,
     )
     states = states_bytes(job)
     weights = weights_bytes(job)

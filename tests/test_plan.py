@@ -89,7 +89,7 @@ def test_70b_in_full_takes_36_cards_by_the_usual_rule_and_48_as_it_is_trained_he
     assert result.cards.states_only == 48
     rule = "usual rule of 12 bytes a parameter, states only: 36 cards for 847 GB"
     assert rule in result.lines
-    assert any("method lora" in change for change in result.changes)
+    assert any("Method lora" in change for change in result.changes)
 
 
 @pytest.mark.slow
@@ -117,7 +117,7 @@ def test_qlora_of_phi_3_mini_is_the_bf16_prediction_with_packed_weights() -> Non
     tensors = (
         result.needed_bytes - result.memory.process_bytes - result.memory.margin_bytes
     ) / 2**20
-    assert tensors == pytest.approx(2_929, rel=0.005)  # 3,040 by the libraries' own steps
+    assert tensors == pytest.approx(2_885, rel=0.005)  # 3,040 by the libraries' own steps
     assert result.num_trainable == 25_165_824
     assert result.adapter_file_bytes == 4 * 25_165_824
     assert not result.fits

@@ -92,6 +92,11 @@ class LabelledRow:
     # of a preference pair: the worse answer, after the same prompt
     rejected_ids: tuple[int, ...] = ()
 
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the row; of a pair, those of its longer side."""
+        return max(len(self.ids), len(self.prompt_ids) + len(self.rejected_ids))
+
 
 @dataclass(frozen=True, slots=True)
 class Preparation:

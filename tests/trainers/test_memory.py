@@ -114,8 +114,9 @@ def test_the_prediction_is_what_a_real_step_takes(checkpointing: bool, adapter: 
 
 def test_four_bits_take_the_difference_of_the_weights() -> None:
     whole, packed = predict(256, True), predict(256, True, quantised=True)
-    linear = 3_623_878_656
-    assert whole - packed == pytest.approx(linear * (2 - NF4_BITS / 8) - 2 * 3072 * 16_384, abs=2)
+    linear, largest = 3_623_878_656, 2 * 3072 * 16_384
+    most = linear * (2 - NF4_BITS / 8)
+    assert most - 1.1 * largest < whole - packed < most  # one layer at a time is unpacked
 
 
 def test_a_training_that_fits_no_memory_is_refused_and_one_that_nearly_does_recomputes() -> None:
@@ -132,18 +133,20 @@ def test_a_training_that_fits_no_memory_is_refused_and_one_that_nearly_does_reco
             TrainConfig(),
             preparation,
             lengths=(512, 512),
+            accumulates=False,
             free_bytes=free_bytes,
             most_bytes=most_bytes or free_bytes,
         )
 
     plain, recomputed = go(10**12)
     assert not recomputed
-    less, recomputed = go(plain - 1)
+    less, recomputed = go(plain * 3 // 4)
     assert recomputed
-    assert less < plain
+    assert less < plain * 3 // 4
     with pytest.raises(PreflightError, match="GB at its worst moment"):
-        go(less - 1)
-    assert go(less - 1, most_bytes=less) == (less, True)  # what others hold may be given back
+        go(less // 2)
+    _, recomputed = go(less // 2, most_bytes=2 * less)  # what others hold may be given back
+    assert recomputed
 
 
 def test_layers_are_counted_without_the_head() -> None:

@@ -13,7 +13,6 @@ from pericia.examples import num_epochs
 from pericia.said import said
 from pericia.trainers.local.base import takes_bf16
 from pericia.trainers.local.processes import num_processes
-from pericia.trainers.local.rows import length
 from pericia.types import Preparation
 
 _MICRO_BATCH_TOKENS = 4096  # more fit no cache and gain nothing on a CPU, and few GPUs need more
@@ -60,7 +59,7 @@ def micro_batch(settings: TrainConfig, preparation: Preparation) -> int:
             hint=said("Take a multiple of %(processes)s.", processes=processes),
             param="train.batch_size",
         )
-    longest = max(length(row) for row in (*preparation.rows, *preparation.validation_rows))
+    longest = max(row.num_tokens for row in (*preparation.rows, *preparation.validation_rows))
     sides = 2 if settings.objective == "dpo" else 1
     fitting = max(1, _MICRO_BATCH_TOKENS // (sides * longest))
     return max(n for n in range(1, share + 1) if share % n == 0 and n <= fitting)
@@ -77,7 +76,7 @@ def largest_batch(
     """Return the lengths of the rows of the largest batch that may come, padding included."""
     micro = micro_batch(settings, preparation)
     rows = (*preparation.rows, *preparation.validation_rows)
-    lengths = sorted((length(row) for row in rows), reverse=True)[:micro]
+    lengths = sorted((row.num_tokens for row in rows), reverse=True)[:micro]
     sides = 2 if settings.objective == "dpo" else 1
     return tuple(lengths) if packed else (lengths[0],) * (micro * sides)
 

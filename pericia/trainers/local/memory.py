@@ -3,14 +3,17 @@
 The model is built from its config on the meta device, gets its adapter, and takes two real training steps on fake
 tensors: every operation runs for its shapes alone while a counter adds the bytes of each new storage and subtracts
 them when the storage dies. The second step counts, because then gradients and the optimiser's states exist.
-Nothing here is a formula, so checkpointing, length and adapter are seen because they are executed: the steps attend,
-adapt and lose as the trainer does. Only packed 4-bit weights, which fake tensors have not, are put in by arithmetic.
+Nothing here is a formula, so checkpointing, length, dropout and adapter are seen because they are executed: the steps
+attend, adapt and lose as the trainer does. Only packed 4-bit weights, which fake tensors have not, are put in by
+arithmetic. On a CPU the blocks are also taken from the allocator, which holds more than is alive (heap.py).
 """
 
+import contextlib
 import itertools
 import math
 import weakref
 from collections.abc import Mapping, Sequence
+from types import MethodType
 from typing import Any
 
 import torch
@@ -22,6 +25,7 @@ from pericia.config import TrainConfig
 from pericia.errors import PreflightError
 from pericia.trainers.local.adapter import find_linears
 from pericia.trainers.local.base import takes_bf16
+from pericia.trainers.local.heap import Heap, is_glibc
 from pericia.trainers.local.lora import quicken
 from pericia.trainers.local.loss import MOST_LOGITS, summed_loss
 from pericia.trainers.local.packing import pack
@@ -45,25 +49,36 @@ def predict_peak_bytes(
     checkpointing: bool,
     bf16: bool,
     quantised: bool = False,
+    dropout: float = 0.0,
+    accumulates: bool = False,
     lengths: Sequence[int] = (),
     num_labels: int | None = None,
+    on_cpu: bool = False,
 ) -> int:
-    """Return the bytes alive at the worst moment of a training step: weights, states and activations.
+    """Return the bytes taken at the worst moment of a training step: weights, states and activations.
 
     Without `adapter` all weights are trained, and kept in fp32. `lengths` are the rows of the largest batch, otherwise
-    `micro_batch` rows of `context_tokens`; without `num_labels` every token counts in the loss. The process itself
-    (interpreter, CUDA context) is not in it.
+    `micro_batch` rows of `context_tokens`; without `num_labels` every token counts in the loss. A step that
+    `accumulates` sees several batches. Bytes that are alive; with `on_cpu` those that the allocator holds for them. The
+    process itself (interpreter, CUDA context) is not in it.
     """
     dtype = torch.bfloat16 if bf16 and adapter else torch.float32
-    model = trainable_model(config, adapter, rank, targets, dtype)
+    model = trainable_model(config, adapter, rank, targets, dtype, dropout)
     packed = 0
     if quantised:
-        packed = _nf4_difference(_causal(model), dtype)
+        packed = _pack_weights(_causal(model), dtype)
     rows = tuple(lengths) or (context_tokens,) * micro_batch
     with FakeTensorMode():
         make_fake(model)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16 and not adapter):
-            peak = peak_of_two_steps(model, rows, checkpointing, num_labels)
+        peak = peak_of_two_steps(
+            model,
+            rows,
+            checkpointing,
+            num_labels,
+            num_batches=2 if accumulates else 1,
+            autocast=bf16 and not adapter,
+            heap=Heap() if on_cpu and is_glibc() else None,
+        )
     return peak + packed
 
 
@@ -73,21 +88,26 @@ def foresee_run(
     preparation: Preparation,
     *,
     lengths: Sequence[int],
+    accumulates: bool,
     free_bytes: int,
     most_bytes: int,
 ) -> tuple[int, bool]:
     """Return the peak bytes of this very training, and whether activations are made again to fit `free_bytes`.
 
-    `lengths` are the rows of its largest batch. Making activations again costs a fifth of the speed.
+    `lengths` are the rows of its largest batch; does a step accumulate several? Making activations again costs a fifth
+    of the speed.
 
     Raises:
         PreflightError: even so it takes more than `most_bytes`.
     """
     rows = (*preparation.rows, *preparation.validation_rows)
     share = max(sum(row.mask) / len(row.mask) for row in rows)
+    # In full training on pairs the model before it is kept beside the one that learns.
+    twice = settings.method == "full" and settings.objective == "dpo"
+    beside = 4 * preparation.num_parameters if twice else 0
     peak = 0
     for checkpointing in (False, True):
-        peak = predict_peak_bytes(
+        peak = beside + predict_peak_bytes(
             config,
             adapter=settings.method != "full",
             rank=settings.rank,
@@ -97,8 +117,11 @@ def foresee_run(
             checkpointing=checkpointing,
             bf16=takes_bf16(preparation.num_parameters),
             quantised=settings.method == "qlora",
+            dropout=settings.dropout,
+            accumulates=accumulates,
             lengths=lengths,
             num_labels=math.ceil(share * sum(lengths)),
+            on_cpu=not torch.cuda.is_available(),
         )
         if peak <= (most_bytes if checkpointing else free_bytes):
             return peak, checkpointing
@@ -110,9 +133,19 @@ def foresee_run(
 
 
 def peak_of_two_steps(
-    model: Any, lengths: Sequence[int], checkpointing: bool, num_labels: int | None = None
+    model: Any,
+    lengths: Sequence[int],
+    checkpointing: bool,
+    num_labels: int | None = None,
+    *,
+    num_batches: int = 1,
+    autocast: bool = False,
+    heap: Heap | None = None,
 ) -> int:
-    """Return the bytes of tensors alive at the worst moment of the second step; works on real tensors too."""
+    """Return the bytes of tensors alive at the worst moment of the second step; works on real tensors too.
+
+    With `heap` what it holds for them at the worst moment of both steps, and the weights. `autocast` is to bf16.
+    """
     model.train()
     causal = _causal(model)
     causal.config.use_cache = False
@@ -123,25 +156,52 @@ def peak_of_two_steps(
     optimizer = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad], lr=1e-4, foreach=False
     )
-    counter = StorageCounter([p.data for p in model.parameters()] + list(model.buffers()))
+    tensors = [p.data for p in model.parameters()] + list(model.buffers())
+    counter = StorageCounter(tensors, heap)
+    weights = counter.live_bytes
     with counter:
         for _ in range(2):
             counter.peak_bytes = counter.live_bytes
-            _loss(model, lengths, num_labels).backward()
+            for _ in range(num_batches):
+                with _to_bf16() if autocast else contextlib.nullcontext():
+                    loss = _loss(model, lengths, num_labels)
+                loss.backward()
+                del loss
             optimizer.step()
             optimizer.zero_grad()
-    return counter.peak_bytes
+    return counter.peak_bytes if heap is None else weights + heap.peak_bytes
 
 
-def _nf4_difference(model: Any, dtype: torch.dtype) -> int:
-    """Return what 4 bits change: the weights of linear layers packed, and the largest of them unpacked to compute."""
-    sizes = [
-        layer.in_features * layer.out_features
-        for name, layer in find_linears(model).items()
-        if ".lora_" not in name
-    ]
-    width = torch.finfo(dtype).bits // 8
-    return round(sum(sizes) * (NF4_BITS / 8 - width)) + width * max(sizes, default=0)
+def _to_bf16() -> contextlib.AbstractContextManager[None]:
+    return torch.autocast("cpu", torch.bfloat16)
+
+
+def _pack_weights(model: Any, dtype: torch.dtype) -> int:
+    """Make linear layers unpack their weights whenever they compute, and return what packing changes: less than 0."""
+    layers = [layer for name, layer in find_linears(model).items() if ".lora_" not in name]
+    for layer in layers:
+        layer.forward = MethodType(_unpacking_forward, layer)  # type: ignore[method-assign]
+    number = sum(layer.in_features * layer.out_features for layer in layers)
+    return round(number * (NF4_BITS - torch.finfo(dtype).bits) / 8)
+
+
+def _unpacking_forward(layer: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
+    result: torch.Tensor = _Unpacking.apply(x, layer.weight)
+    return result if layer.bias is None else result + layer.bias
+
+
+class _Unpacking(torch.autograd.Function):
+    """A linear layer in 4 bits as bitsandbytes runs it: the whole weight is unpacked, forward and backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(weight)
+        return torch.nn.functional.linear(x, torch.empty_like(weight))
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (weight,) = ctx.saved_tensors
+        return grad_outputs[0] @ torch.empty_like(weight), None
 
 
 def _causal(model: Any) -> Any:
@@ -149,15 +209,20 @@ def _causal(model: Any) -> Any:
 
 
 class StorageCounter(TorchDispatchMode):
-    """Counts the bytes of tensor storages that are alive, and their peak, while it is entered."""
+    """Counts the bytes of tensor storages that are alive, and their peak, while it is entered.
 
-    def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
+    Each storage that is new then is a block of `heap`; `tensors` are there before, and are not.
+    """
+
+    def __init__(self, tensors: Sequence[torch.Tensor], heap: Heap | None = None) -> None:
         super().__init__()
         self.live_bytes = 0
         self.peak_bytes = 0
+        self._heap: Heap | None = None
         self._seen: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
         for tensor in tensors:
             self._add(tensor)
+        self._heap = heap
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -172,10 +237,13 @@ class StorageCounter(TorchDispatchMode):
         num_bytes = storage.nbytes()
         self.live_bytes += num_bytes
         self.peak_bytes = max(self.peak_bytes, self.live_bytes)
-        weakref.finalize(storage, self._subtract, num_bytes)
+        block = self._heap.take(num_bytes) if self._heap and num_bytes else None
+        weakref.finalize(storage, self._subtract, num_bytes, block)
 
-    def _subtract(self, num_bytes: int) -> None:
+    def _subtract(self, num_bytes: int, block: int | None) -> None:
         self.live_bytes -= num_bytes
+        if self._heap and block is not None:
+            self._heap.give_back(block, num_bytes)
 
 
 class _TiledHead(torch.autograd.Function):

@@ -50,11 +50,6 @@ def preference_table(rows: Sequence[LabelledRow]) -> RowTable:
     )
 
 
-def length(row: LabelledRow) -> int:
-    """Return the tokens of a row; of a pair, those of the longer side."""
-    return max(len(row.ids), len(row.prompt_ids) + len(row.rejected_ids))
-
-
 def _label_one(tokenizer: Any, template: str | None, example: Example) -> LabelledRow:
     if example.is_text:
         ids = tokenizer(example.answer, add_special_tokens=False)["input_ids"]

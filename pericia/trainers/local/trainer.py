@@ -20,6 +20,7 @@ from pericia import bases
 from pericia.config import TrainConfig
 from pericia.errors import ModelError, PreflightError
 from pericia.examples import num_steps
+from pericia.said import said
 from pericia.trainers.local.adapter import (
     attach,
     count_trained,
@@ -28,7 +29,12 @@ from pericia.trainers.local.adapter import (
     lora_config,
     save,
 )
-from pericia.trainers.local.arguments import arguments, largest_batch, learning_rate
+from pericia.trainers.local.arguments import (
+    accumulation,
+    arguments,
+    largest_batch,
+    learning_rate,
+)
 from pericia.trainers.local.base import (
     load_config,
     load_tokenizer,
@@ -62,7 +68,7 @@ from pericia.trainers.local.record import (
     recorded,
     resident_bytes,
 )
-from pericia.trainers.local.rows import label, length
+from pericia.trainers.local.rows import label
 from pericia.trainers.local.steps import Progress, make_steps
 from pericia.types import Dataset, Preparation, TrainEvent
 
@@ -96,15 +102,17 @@ class LocalTrainer:
         tokenizer = load_tokenizer(folder)
         train = label(tokenizer, dataset.train)
         validation = label(tokenizer, dataset.validation)
-        fitting = tuple(row for row in train if length(row) <= settings.max_tokens)
-        lengths = [length(row) for row in (*train, *validation)]
+        fitting = tuple(row for row in train if row.num_tokens <= settings.max_tokens)
+        lengths = [row.num_tokens for row in (*train, *validation)]
         markers = {i for row in train for i in row.ids} & tokenizer.added_tokens_decoder.keys()
         rendered = tokenizer.apply_chat_template(
             list(bases.TEMPLATE_PROBE), add_generation_prompt=True, tokenize=False
         )
         return Preparation(
             rows=fitting,
-            validation_rows=tuple(row for row in validation if length(row) <= settings.max_tokens),
+            validation_rows=tuple(
+                row for row in validation if row.num_tokens <= settings.max_tokens
+            ),
             num_too_long=sum(number > settings.max_tokens for number in lengths),
             stop_ids=stops,
             decode=tokenizer.decode,
@@ -138,7 +146,6 @@ class LocalTrainer:
         check_trackers(settings.track)
         with main_process_first():
             resume_from = last_checkpoint(folder / "checkpoints", preparation, settings, parent)
-        held_bytes = resident_bytes()
         free_bytes, most_bytes = memory_bytes()
 
         def foresee(packed: bool) -> tuple[int, bool]:
@@ -147,14 +154,15 @@ class LocalTrainer:
                 settings,
                 preparation,
                 lengths=largest_batch(settings, preparation, packed=packed),
+                accumulates=accumulation(settings, preparation) > 1,
                 free_bytes=free_bytes,
                 most_bytes=most_bytes,
             )
 
         may_pack = settings.packing != "off" and settings.objective != "dpo"
-        foreseen_bytes, checkpointing = foresee(
-            may_pack
-        )  # before weights that may not fit are loaded
+        # Before weights that may not fit are loaded.
+        foreseen_bytes, checkpointing = foresee(may_pack)
+        held_bytes = resident_bytes()
         with reporting_full_memory():
             model: Any = load_weights(base_folder, settings, preparation.num_parameters)
         packed = may_pack and _packs(model, preparation, settings)
@@ -221,8 +229,13 @@ def _layers(folder: Path, settings: TrainConfig) -> dict[str, Any]:
     except ValueError as error:
         reason = str(error).strip().split("\n")[0]
         raise ModelError(
-            f"The model in '{folder}', of type '{config.model_type}', cannot be built as a causal language model: {reason}",
-            hint="Take a model that writes text, such as Phi, Llama, Qwen or SmolLM.",
+            said(
+                "The model in '%(folder)s', of type '%(model_type)s', cannot be built as a causal language model: %(reason)s",
+                folder=folder,
+                model_type=config.model_type,
+                reason=reason,
+            ),
+            hint=said("Take a model that writes text, such as Phi, Llama, Qwen or SmolLM."),
         ) from error
     num_parameters = model.num_parameters()
     found = {
@@ -261,9 +274,10 @@ def _packs(model: Any, preparation: Preparation, settings: TrainConfig) -> bool:
     exact = can_pack(model, [row.ids for row in preparation.rows])
     if settings.packing == "on" and not exact:
         raise PreflightError(
-            "Packing is on, and this model does not keep packed rows apart: two rows together give other logits "
-            "than each alone.",
-            hint="Set train.packing to auto or off; only speed is lost.",
+            said(
+                "Packing is on, and this model does not keep packed rows apart: two rows together give other logits than each alone."
+            ),
+            hint=said("Set train.packing to auto or off; only speed is lost."),
             param="train.packing",
         )
     return exact
@@ -273,9 +287,14 @@ def _check_guarded(model: torch.nn.Module) -> None:
     layers = unguarded_layers(model)
     if layers:
         raise PreflightError(
-            f"{len(layers)} layers in 4 bits, the first is {layers[0]}, would lose their gradients at the first "
-            "evaluation: bitsandbytes repacks them.",
-            hint="Load the model anew through the trainer 'local', which guards them; or take method lora.",
+            said(
+                "%(num_layers)s layers in 4 bits, the first is %(layers)s, would lose their gradients at the first evaluation: bitsandbytes repacks them.",
+                num_layers=len(layers),
+                layers=layers[0],
+            ),
+            hint=said(
+                "Load the model anew through the trainer 'local', which guards them; or take method lora."
+            ),
         )
 
 
