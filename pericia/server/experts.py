@@ -13,6 +13,7 @@ from pathlib import Path
 from pericia.config import ARM_NAMES, Config
 from pericia.jobs import Deployment, Ledger
 from pericia.models import Model
+from pericia.said import said
 from pericia.server.generating import generate
 from pericia.server.names import (
     CHAT_ALIASES_SHOWN,
@@ -112,12 +113,20 @@ class Experts:
         known = [one for one in self.served() if not one.alias_of and one.kind != "embedder"]
         shown = ", ".join(one.name for one in known)
         arm = name.removeprefix(f"{self._config.name}:")
-        hint = f"Served here: {shown}."
+        hint = said("Served here: %(shown)s.", shown=shown)
         if arm in ARM_NAMES:
-            hint = f"The arm '{arm}' cannot answer yet: run the comparison first with pericia run. {hint}"
+            hint = said(
+                "The arm '%(arm)s' cannot answer yet: run the comparison first with pericia run. %(hint)s",
+                arm=arm,
+                hint=hint,
+            )
         code = "DeploymentNotFound" if in_deployments else "model_not_found"
         raise RequestError(
-            f"The model '{name}' does not exist.", code=code, status=404, param="model", hint=hint
+            said("The model '%(name)s' does not exist.", name=name),
+            code=code,
+            status=404,
+            param="model",
+            hint=hint,
         )
 
     def model_named(self, name: str) -> Served | None:
@@ -153,11 +162,15 @@ class Experts:
         room = model.context_tokens - num_tokens
         if room < 1:
             raise RequestError(
-                f"The messages have {num_tokens} tokens; '{served.name}' reads at most {model.context_tokens}, "
-                "answer included.",
+                said(
+                    "The messages have %(num_tokens)s tokens; '%(name)s' reads at most %(context_tokens)s, answer included.",
+                    num_tokens=num_tokens,
+                    name=served.name,
+                    context_tokens=model.context_tokens,
+                ),
                 code="context_length_exceeded",
                 param="messages",
-                hint="Shorten the messages.",
+                hint=said("Shorten the messages."),
             )
         return min(room, decoding.max_new_tokens or room)
 
@@ -216,10 +229,14 @@ class Experts:
         """
         if chat[-1].role != "user":
             raise RequestError(
-                f"'{served.name}' answers questions, and the last message is by the {chat[-1].role}.",
+                said(
+                    "'%(name)s' answers questions, and the last message is by the %(role)s.",
+                    name=served.name,
+                    role=chat[-1].role,
+                ),
                 code="invalid_value",
                 param=f"messages[{len(chat) - 1}].role",
-                hint="End with a message by the user.",
+                hint=said("End with a message by the user."),
             )
         instruction = "\n".join(m.content for m in chat if m.role == "system")
         earlier = [m for m in chat[:-1] if m.role != "system"]

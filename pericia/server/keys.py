@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from pericia.jobs import Key
+from pericia.said import said
 from pericia.server.gate import Scope, make_key
 from pericia.server.house import House
 from pericia.server.schemas import Request
@@ -48,12 +49,12 @@ def made(house: House, label: str, scopes: Collection[str]) -> tuple[Key, str]:
         RequestError: no key is asked for here, so another one would keep nobody out.
     """
     if not house.gate.is_on:
-        text = "This server asks for no key, so a new one would keep nobody out."
-        hint = "Set PERICIA_API_KEY, the owner's key, and start the server again."
+        text = said("This server asks for no key, so a new one would keep nobody out.")
+        hint = said("Set PERICIA_API_KEY, the owner's key, and start the server again.")
         raise RequestError(text, code="keys_are_off", hint=hint)
-    row, text = make_key(house.ledger, label.strip(), frozenset(scopes))
+    row, made = make_key(house.ledger, label.strip(), frozenset(scopes))
     house.gate.forget()
-    return row, text
+    return row, made
 
 
 def listed(house: House) -> list[dict[str, Any]]:

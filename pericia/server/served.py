@@ -8,6 +8,7 @@ from typing import Literal
 from pericia.errors import NotFoundError
 from pericia.library import Library
 from pericia.models import Model
+from pericia.said import said
 from pericia.types import Answer, Generation, Message, Prompt, Sampling
 from pericia.workspace import sha256_of
 
@@ -79,7 +80,9 @@ class ArmRoom:
         Raises:
             NotFoundError: nothing is indexed.
         """
-        raise NotFoundError("No documents are indexed yet.", hint="Run: pericia add PATH")
+        raise NotFoundError(
+            said("No documents are indexed yet."), hint=said("Run: pericia add PATH")
+        )
 
     def state(self, arm: str) -> str:
         """Return a hash of all that the arm answers from: index, examples, settings, adapter."""
@@ -98,4 +101,6 @@ class ArmRoom:
         Raises:
             NotFoundError: the arm cannot answer here. InputError: there is no room for a passage.
         """
-        raise NotFoundError(f"The arm '{arm}' cannot answer here.", hint="Run: pericia run")
+        raise NotFoundError(
+            said("The arm '%(arm)s' cannot answer here.", arm=arm), hint=said("Run: pericia run")
+        )

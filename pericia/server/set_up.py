@@ -15,6 +15,7 @@ from pericia.machine import Proposal, hub_answers, look_at_machine, propose_mode
 from pericia.models import MODELS
 from pericia.said import said
 from pericia.server.house import House
+from pericia.server.limits import fault_of
 from pericia.server.schemas import Request
 from pericia.server.shelf import UPLOADS
 from pericia.shapes import known_models
@@ -96,7 +97,7 @@ def faults(house: House, asked: SetUp) -> dict[str, PericiaError]:
     except ValidationError as error:
         for item in error.errors():
             name = str(item["loc"][-1])
-            text = _REASONS.get(name) or f"{item['msg']}."
+            text = _REASONS.get(name) or fault_of(item)
             found[name] = InputError(text, param=name)
     folder = _folder(house, asked)
     inside = folder.resolve().is_relative_to(house.workspace.root.resolve())

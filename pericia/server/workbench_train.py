@@ -21,8 +21,9 @@ from pericia.errors import InputError
 from pericia.examples import num_epochs
 from pericia.foresee import METHODS
 from pericia.machine import look_at_machine
-from pericia.said import said
+from pericia.said import joined, said
 from pericia.server.house import House
+from pericia.server.limits import fault_of
 from pericia.server.tasks import Task
 from pericia.server.workbench import working
 
@@ -223,7 +224,7 @@ def read_settings(
     except ValidationError as error:
         faults: dict[str, str] = {}
         for item in error.errors():
-            faults.setdefault(str(item["loc"][0]), f"{item['msg']}.")
+            faults.setdefault(str(item["loc"][0]), fault_of(item))
         return base, faults
 
 
@@ -248,7 +249,7 @@ def begin(house: House, body: TrainRequest) -> Task:
     config = working(house)
     settings, faults = read_settings(config.train, body.settings)
     if faults:
-        text = " ".join(f"{name}: {fault}" for name, fault in faults.items())
+        text = joined([joined((f"{name}:", fault)) for name, fault in faults.items()])
         raise InputError(text, hint=said("Mend these settings."), param=next(iter(faults)))
     config = config.model_copy(update={"train": settings})
     params = body.model_dump(mode="json")

@@ -121,6 +121,10 @@ def test_every_knob_has_its_help_and_every_fault_its_field(server: Running) -> N
     assert form.status_code == 422
     assert 'value="many"' in form.text
     assert 'id="fault-rank"' in form.text
+    spanish = {"accept-language": "es"}
+    form = call(server, "POST", "/train", data={"rank": "0", "dropout": "x"}, headers=spanish)
+    assert "Se espera 1 o más." in form.text
+    assert "Se espera un número." in form.text
     assert call(server, "GET", "/api/tasks").json()["data"] == []
 
 

@@ -56,7 +56,7 @@ class Frame:
     def words_of(self, request: Request, error: PericiaError) -> str:
         """Return what an error says and what to do about it, in the reader's language where we have it."""
         language = self.language(request)
-        said = (words.in_language(text, language) for text in (error.message, error.hint))
+        said = (heard(text, language) for text in (error.message, error.hint))
         return " ".join(said).strip()
 
     def page(

@@ -21,7 +21,7 @@ def marked(template: str) -> str:
     return template
 
 
-# What a job tells, in the words of `fine_tuning`, `training`, `work` and `progress`, whose texts are a contract.
+# What jobs tell and refuse, in the words of `fine_tuning`, `training`, `work` and `progress`, which are a contract.
 EVENTS = (
     marked("Created fine-tuning job: %(id)s"),
     marked("Validating training file: %(id)s"),
@@ -48,6 +48,11 @@ EVENTS = (
     marked("%(name)s is an alias on this server; the model trained is %(model)s"),
     marked("Hyperparameter '%(name)s' is not used."),
     marked("'%(name)s' is not used by this server."),
+    marked("Fine-tuning job '%(id)s' is %(status)s."),
+    marked("Fine-tuning job '%(id)s' is %(status)s, and its model is served."),
+    marked("Cancel it, or delete its model, first."),
+    marked("Could not find fine tune: %(id)s"),
+    marked("A job cannot '%(act)s'."),
 )
 
 

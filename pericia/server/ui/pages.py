@@ -26,6 +26,7 @@ from pericia.server.ui import (
     words,
 )
 from pericia.server.ui.door import SESSION, is_page, session_of
+from pericia.server.ui.heard import heard
 
 SCREENS = (home, set_up, documents, ask, examples, train, compare, recommendation, playground)
 _YEAR_S = 365 * 24 * 3600
@@ -129,8 +130,8 @@ def _speak_of_errors(app: FastAPI, made: frame.Frame) -> None:
             )
             if isinstance(error, PericiaError):
                 language = made.language(request)
-                message = words.in_language(error.message, language)
-                hint = words.in_language(error.hint, language)
+                message = heard(error.message, language)
+                hint = heard(error.hint, language)
             elif isinstance(error, HTTPException) and error.status_code == 404:
                 message = made.sentence(request, "There is no such page here.")
             elif isinstance(error, HTTPException | RequestValidationError):

@@ -20,6 +20,7 @@ from pericia.server import workbench_train as bench
 from pericia.server.house import House
 from pericia.server.ui import frame
 from pericia.server.ui.frame import Frame
+from pericia.server.ui.words import in_language
 from pericia.server.workbench import working
 
 _LEARNT = re.compile(r"⟦(.*?)⟧", re.DOTALL)
@@ -114,7 +115,8 @@ def routes(made: Frame) -> APIRouter:
             except PericiaError as error:
                 form = made.refused(request, values, error)
                 return show(request, status=422, form=form, values=values)
-        return show(request, status=422, form=frame.Form(values, faults), values=values)
+        said = {name: in_language(text, made.language(request)) for name, text in faults.items()}
+        return show(request, status=422, form=frame.Form(values, said), values=values)
 
     @router.post("/autotrain")
     async def autotrain(request: Request) -> Response:
