@@ -8,20 +8,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pericia.evaluate.evidence import (
-    CONTRADICTORY,
-    FEW_EXAMPLES,
-    Evidence,
-    mean_of,
-    name_of,
-    span,
-)
+from pericia.evaluate.evidence import CONTRADICTORY, FEW_EXAMPLES, Evidence, name_of
 from pericia.evaluate.kinds import JOINED, TERMS
 from pericia.evaluate.losses import GENERAL, Probed
+from pericia.evaluate.phrases import (
+    best_of,
+    bits_of,
+    difference,
+    duration,
+    examples,
+    figure,
+    reached,
+    sentence,
+    than_untuned,
+)
 from pericia.evaluate.results import between
 from pericia.evaluate.wording import OFTEN
-from pericia.said import Figure, Said, joined, said
-from pericia.types import CurvePoint, Pair
+from pericia.said import Figure, joined, said
+from pericia.types import CurvePoint
 
 State = Literal[
     "holds", "does not hold", "in part", "not shown", "not measured", "not asked for", "yes", "no"
@@ -52,7 +56,7 @@ def weigh_rules(evidence: Evidence, curve: Sequence[CurvePoint]) -> tuple[Weighe
         Weighed(
             said("R1 outside data"),
             said("The answer needs data from outside the model: retrieve."),
-            *_gain(evidence, [("rag", _best(evidence, ("prompt", "few_shot")))]),
+            *_gain(evidence, [("rag", best_of(evidence, ("prompt", "few_shot")))]),
         ),
         Weighed(
             said("R2 stable knowledge"),
@@ -99,13 +103,13 @@ def weigh_tuning(evidence: Evidence, probed: Sequence[Probed]) -> tuple[Weighed,
         score=evidence.primary,
     )
     baselines = [arm for arm in ("prompt", "few_shot", "rag") if arm in evidence.arms]
-    reached = joined([_reached(evidence, arm) for arm in baselines], ", ")
+    figures = joined([reached(evidence, arm) for arm in baselines], ", ")
     return (
         Weighed(
             said("Use case"),
             said("What should get better?"),
             "yes" if goal else "no",
-            _sentence(
+            sentence(
                 [
                     gain,
                     said("the goal: %(goal)s", goal=goal.rstrip("."))
@@ -118,7 +122,7 @@ def weigh_tuning(evidence: Evidence, probed: Sequence[Probed]) -> tuple[Weighed,
             said("Alternatives"),
             said("Are the prompt, solved examples and retrieval measured?"),
             "yes" if len(baselines) == 3 else "no",
-            _sentence([said("%(figures)s points", figures=reached)])
+            sentence([said("%(figures)s points", figures=figures)])
             if baselines
             else said("None of them is measured."),
         ),
@@ -149,7 +153,7 @@ def _gain(evidence: Evidence, wanted: Sequence[tuple[str, str]]) -> tuple[State,
     ]
     if not pairs:
         return "not measured", said("The arms that would show it have not run.")
-    found = _sentence([*map(_difference, pairs)])
+    found = sentence([*map(difference, pairs)])
     if any(p.verdict == "better" and p.difference >= evidence.smallest_gain for p in pairs):
         return "holds", found
     none = all(p.verdict == "worse" or p.high < evidence.smallest_gain for p in pairs)
@@ -159,7 +163,7 @@ def _gain(evidence: Evidence, wanted: Sequence[tuple[str, str]]) -> tuple[State,
 def _data(evidence: Evidence, curve: Sequence[CurvePoint]) -> tuple[State, str]:
     use, count, wrong = evidence.use, evidence.num_examples, evidence.num_contradictions
     parts = [
-        _examples(evidence),
+        examples(evidence),
         _CHANGE[use.data_change],
     ]
     for arm in dict.fromkeys(point.arm for point in curve):
@@ -173,7 +177,7 @@ def _data(evidence: Evidence, curve: Sequence[CurvePoint]) -> tuple[State, str]:
             )
         )
     holds = use.data_change in OFTEN or count < FEW_EXAMPLES or wrong >= CONTRADICTORY * count
-    return ("holds" if holds else "does not hold"), _sentence(parts)
+    return ("holds" if holds else "does not hold"), sentence(parts)
 
 
 def _citations(evidence: Evidence) -> str:
@@ -193,7 +197,7 @@ def _citations(evidence: Evidence) -> str:
     required = said("sources are not required")
     if evidence.use.citations_required:
         required = said("sources are required")
-    return _sentence([*parts, required])
+    return sentence([*parts, required])
 
 
 def _kind(evidence: Evidence, kind: str) -> tuple[State, str]:
@@ -201,7 +205,7 @@ def _kind(evidence: Evidence, kind: str) -> tuple[State, str]:
     if of_kind is None:
         return "not asked for", said("No question is of the kind '%(kind)s'.", kind=kind)
     best = max(of_kind.means.values())
-    means = [_figure(arm, 100 * mean) for arm, mean in of_kind.means.items()]
+    means = [figure(arm, 100 * mean) for arm, mean in of_kind.means.items()]
     found = said(
         "%(n)s of %(total)s questions. Points on them: %(figures)s.",
         n=of_kind.num_questions,
@@ -234,41 +238,41 @@ def _form(evidence: Evidence) -> tuple[State, str]:
 
 
 def _costs(evidence: Evidence) -> tuple[State, str]:
-    tuned = _best(evidence, [a for a in evidence.arms if evidence.kind(a).is_tuned])
+    tuned = best_of(evidence, [a for a in evidence.arms if evidence.kind(a).is_tuned])
     if not tuned:
         reasons = [why for arm, why in evidence.left_out.items() if "fine_tuned" in arm]
         return "not measured", reasons[0] if reasons else said("No tuned arm has run.")
     count, wrong = evidence.num_examples, evidence.num_contradictions
     result = evidence.arms[tuned]
-    parts = [_examples(evidence)]
+    parts = [examples(evidence)]
     if result.train_s:
-        parts.append(said("training took %(time)s", time=_time(result.train_s)))
+        parts.append(said("training took %(time)s", time=duration(result.train_s)))
     if result.cost_one_off:
         parts.append(said("it and the examples cost %(n)s USD", n=Figure(result.cost_one_off, 2)))
     parts.append(
         said(
             "an answer takes %(n)s ms, %(other)s",
             n=Figure(result.latency_ms_p50),
-            other=_than_untuned(evidence, "ms"),
+            other=than_untuned(evidence, "ms"),
         )
     )
     good = count >= FEW_EXAMPLES and wrong < CONTRADICTORY * count
-    return ("yes" if good else "no"), _sentence(parts)
+    return ("yes" if good else "no"), sentence(parts)
 
 
 def _benefits(evidence: Evidence, probed: Sequence[Probed]) -> tuple[State, str]:
-    tuned = _best(evidence, [a for a in evidence.arms if evidence.kind(a).is_tuned])
-    untuned = _best(evidence, [a for a in evidence.arms if not evidence.kind(a).is_tuned])
+    tuned = best_of(evidence, [a for a in evidence.arms if evidence.kind(a).is_tuned])
+    untuned = best_of(evidence, [a for a in evidence.arms if not evidence.kind(a).is_tuned])
     if not tuned or not untuned:
         return "not measured", said("No tuned arm stands beside one that is not.")
     state, _ = _gain(evidence, [(tuned, untuned)])
-    parts = [_difference(between(evidence.pairs, tuned, untuned))]
+    parts = [difference(between(evidence.pairs, tuned, untuned))]
     read = evidence.arms[tuned].tokens_in
     parts.append(
         said(
             "a request has %(n)s tokens, %(other)s",
             n=Figure(read),
-            other=_than_untuned(evidence, "tokens"),
+            other=than_untuned(evidence, "tokens"),
         )
     )
     evens = [
@@ -283,72 +287,11 @@ def _benefits(evidence: Evidence, probed: Sequence[Probed]) -> tuple[State, str]
     for each in probed:
         if each.arm == tuned and each.texts == GENERAL and each.change is not None:
             parts.append(
-                said("the loss on general texts changes by %(bits)s bits a byte", bits=_bits(each))
+                said(
+                    "the loss on general texts changes by %(bits)s bits a byte", bits=bits_of(each)
+                )
             )
     if tuned in evidence.setbacks:
-        return "no", _sentence([*parts, evidence.setbacks[tuned]])
+        return "no", sentence([*parts, evidence.setbacks[tuned]])
     answers: dict[State, State] = {"holds": "yes", "does not hold": "no"}
-    return answers.get(state, state), _sentence(parts)
-
-
-def _bits(each: Probed) -> str:
-    change, low, high = (Figure(v or 0.0, 2, True) for v in (each.change, each.low, each.high))
-    return said("%(change)s (%(low)s to %(high)s)", change=change, low=low, high=high)
-
-
-def _than_untuned(evidence: Evidence, what: Literal["ms", "tokens"]) -> str:
-    untuned = _best(evidence, [a for a in evidence.arms if not evidence.kind(a).is_tuned])
-    if not untuned:
-        return said("with nothing to compare")
-    result = evidence.arms[untuned]
-    value = result.latency_ms_p50 if what == "ms" else result.tokens_in
-    return _figure(untuned, value)
-
-
-# --- words -----------------------------------------------------------------------------------------------
-
-
-def _best(evidence: Evidence, arms: Sequence[str]) -> str:
-    return max(
-        (a for a in arms if a in evidence.arms), key=lambda a: mean_of(evidence, a), default=""
-    )
-
-
-def _difference(pair: Pair) -> str:
-    return said(
-        "%(a)s against %(b)s %(difference)s points (%(span)s)",
-        a=name_of(pair.a),
-        b=name_of(pair.b),
-        difference=Figure(100 * pair.difference, 1, is_signed=True),
-        span=span(pair.low, pair.high, with_sign=True),
-    )
-
-
-def _reached(evidence: Evidence, arm: str) -> str:
-    return _figure(arm, 100 * mean_of(evidence, arm), 1)
-
-
-def _figure(arm: str, value: float, digits: int = 0) -> str:
-    return Said("%(arm)s %(n)s", {"arm": name_of(arm), "n": Figure(value, digits)})
-
-
-def _examples(evidence: Evidence) -> str:
-    if not evidence.num_examples:
-        return said("no examples")
-    return said(
-        "%(n)s examples, %(wrong)s of them contradicting another one",
-        n=evidence.num_examples,
-        wrong=evidence.num_contradictions or said("none"),
-    )
-
-
-def _time(seconds: float) -> str:
-    if seconds < 120:
-        return said("%(n)s s", n=Figure(seconds))
-    return said("%(n)s minutes", n=Figure(seconds / 60))
-
-
-def _sentence(parts: Sequence[str]) -> str:
-    """Return parts as one sentence."""
-    row = joined(parts, "; ")
-    return Said(f"{row.template}.", row.values)
+    return answers.get(state, state), sentence(parts)

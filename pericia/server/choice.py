@@ -5,6 +5,9 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pericia.errors import InputError
+from pericia.said import said
+from pericia.types import Report
 from pericia.workspace import write_json
 
 _FILE = "choice.json"
@@ -27,9 +30,23 @@ def read_choice(run: Path) -> Choice | None:
         return None
 
 
-def write_choice(run: Path, arm: str, note: str) -> Choice:
-    """Keep a choice and return it."""
-    made = Choice(arm, note, time.time())
+def choose(run: Path, report: Report, arm: str, note: str) -> Choice:
+    """Return the choice of another arm than the advised one, which answers for the industry from now on.
+
+    Raises:
+        InputError: the arm was not measured or is the advised one, or there is no note; `param` names the field.
+    """
+    if arm not in report.arms:
+        hint = said("Known: %(known)s.", known=", ".join(report.arms))
+        raise InputError(
+            said("There is no arm '%(unknown)s'.", unknown=arm), hint=hint, param="arm"
+        )
+    if arm == report.recommendation.arm:
+        raise InputError(said("This is the advised arm already."), param="arm")
+    if not note.strip():
+        text = said("Say why: whoever reads the advice later wants to know.")
+        raise InputError(text, param="note")
+    made = Choice(arm, note.strip(), time.time())
     write_json(run / _FILE, asdict(made))
     return made
 

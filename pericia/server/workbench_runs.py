@@ -17,7 +17,7 @@ from pericia.evaluate.records import latest_run, read_record, read_rows
 from pericia.evaluate.report import recompute, report_json, write_report
 from pericia.evaluate.scores import RIGHT_FROM
 from pericia.said import joined, said
-from pericia.server.choice import Choice, drop_choice, read_choice, write_choice
+from pericia.server.choice import choose, drop_choice, read_choice
 from pericia.server.house import House
 from pericia.server.tasks import Task
 from pericia.server.workbench import changed_since, held_out, working
@@ -29,6 +29,15 @@ FILES = {
     "report.json": "application/json",
     "rows.csv": "text/csv",
 }
+_FACTS = (
+    "detectable",
+    "num_families",
+    "thoughtless",
+    "is_priced",
+    "adapters",
+    "dataset",
+    "left_out",
+)
 
 
 class ChoiceRequest(BaseModel):
@@ -74,18 +83,20 @@ def routes(house: House) -> APIRouter:
 
     @router.get("/{run_id}/recommendation")
     def recommendation(run_id: str) -> Response:
-        report = report_of(folder_of(house, run_id))
+        folder = folder_of(house, run_id)
+        report, made = report_of(folder), read_choice(folder)
         return JSONResponse(
             {
                 **asdict(report.recommendation),
                 "stale": stale_reasons(house, report),
-                "choice": _choice_json(folder_of(house, run_id)),
+                "choice": asdict(made) if made else None,
             }
         )
 
     @router.put("/{run_id}/choice")
     def take(run_id: str, body: ChoiceRequest) -> Response:
-        return JSONResponse(asdict(choose(house, run_id, body.arm, body.note)))
+        folder = folder_of(house, run_id)
+        return JSONResponse(asdict(choose(folder, report_of(folder), body.arm, body.note)))
 
     @router.delete("/{run_id}/choice")
     def follow(run_id: str) -> Response:
@@ -132,32 +143,6 @@ def begin(house: House, arms: tuple[str, ...] = ARM_NAMES) -> Task:
     evaluate = config.evaluate.model_copy(update={"arms": tuple(a for a in ARM_NAMES if a in arms)})
     config = config.model_copy(update={"evaluate": evaluate})
     return house.tasks.start("run", house.workspace, config, {"arms": list(arms)})
-
-
-def choose(house: House, run_id: str, arm: str, note: str) -> Choice:
-    """Return the choice of another arm than the advised one, which answers for the industry from now on.
-
-    Raises:
-        InputError: the arm was not measured or is the advised one, or there is no note; `param` names the field.
-    """
-    folder = folder_of(house, run_id)
-    report = report_of(folder)
-    if arm not in report.arms:
-        hint = said("Known: %(known)s.", known=", ".join(report.arms))
-        raise InputError(
-            said("There is no arm '%(unknown)s'.", unknown=arm), hint=hint, param="arm"
-        )
-    if arm == report.recommendation.arm:
-        raise InputError(said("This is the advised arm already."), param="arm")
-    if not note.strip():
-        text = said("Say why: whoever reads the advice later wants to know.")
-        raise InputError(text, param="note")
-    return write_choice(folder, arm, note.strip())
-
-
-def _choice_json(folder: Path) -> dict[str, Any] | None:
-    made = read_choice(folder)
-    return asdict(made) if made else None
 
 
 def folder_of(house: House, run_id: str) -> Path:
@@ -297,13 +282,4 @@ def stale_reasons(house: House, report: Report) -> list[str]:
 
 
 def _shown_facts(report: Report) -> dict[str, Any]:
-    kept = (
-        "detectable",
-        "num_families",
-        "thoughtless",
-        "is_priced",
-        "adapters",
-        "dataset",
-        "left_out",
-    )
-    return {name: report.facts[name] for name in kept if name in report.facts}
+    return {name: report.facts[name] for name in _FACTS if name in report.facts}

@@ -8,7 +8,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pericia.errors import PericiaError
 from pericia.evaluate.recommend import REFUSALS
 from pericia.server import workbench_runs as bench
-from pericia.server.choice import drop_choice, read_choice
+from pericia.server.choice import choose, drop_choice, read_choice
 from pericia.server.ui.frame import Frame
 from pericia.server.workbench import working
 
@@ -43,14 +43,15 @@ def routes(made: Frame) -> APIRouter:
         return show(request)
 
     @router.post("/choice")
-    def choose(
+    def take(
         request: Request,
         run: Annotated[str, Form()],
         arm: Annotated[str, Form()] = "",
         note: Annotated[str, Form()] = "",
     ) -> Response:
         try:
-            bench.choose(house, run, arm, note)
+            folder = bench.folder_of(house, run)
+            choose(folder, bench.report_of(folder), arm, note)
         except PericiaError as error:
             form = made.refused(request, {"arm": arm, "note": note}, error)
             return show(request, status=422, form=form)
