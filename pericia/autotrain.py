@@ -15,19 +15,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from pericia.autotrain_keys import (
-    FLAGS,
-    NUMBERS,
-    PARAMS,
-    TASKS,
-    TRAINERS,
-    DataSource,
-    Line,
-    data_lines,
-    hub_lines,
-    param_line,
-    top_lines,
-)
+from pericia.autotrain_keys import FLAGS, NUMBERS, PARAMS, TASKS, TRAINERS, DataSource
+from pericia.autotrain_lines import Line, data_lines, hub_lines, param_line, top_lines
 from pericia.config import TrainConfig
 from pericia.errors import ConfigError
 from pericia.machine import Machine, look_at_machine

@@ -22,29 +22,14 @@ from pericia.foresee import (
     count_cards,
     foresee,
     foresee_duration,
-    nf4_weight_bytes,
     rule_of_thumb_bytes,
     states_bytes,
     weights_bytes,
-    with_overhead,
 )
 from pericia.machine import Machine, look_at_machine
-from pericia.said import joined, said
-from pericia.shapes import count_lora, largest_linear, read_shape
-
-# (memory in GB, names): the cards that people rent or own.
-CARDS = (
-    (8, "RTX 3070, RTX 4060"),
-    (12, "RTX 3060, RTX 4070"),
-    (16, "T4, V100-16, RTX 4060 Ti, RTX 4080"),
-    (24, "L4, A10G, RTX 3090, RTX 4090"),
-    (32, "V100-32, RTX 5090"),
-    (40, "A100-40"),
-    (48, "A6000, L40S"),
-    (80, "A100-80, H100"),
-    (141, "H200"),
-    (180, "B200"),
-)
+from pericia.remedies import CARDS, gigabytes, remedies
+from pericia.said import said
+from pericia.shapes import count_lora, read_shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +135,7 @@ def plan(
         fitting_cards=tuple(
             f"{gb} GB: {names}" for gb, names in CARDS if gb * GB >= memory.needed_bytes
         ),
-        changes=() if fits else _changes(job, memory, budget, cards),
+        changes=() if fits else remedies(job, memory, budget, cards),
         advice=_advice(chosen, fits, cards, on_cpu),
         duration=duration,
         lines=(),
@@ -167,61 +152,6 @@ def _choose_checkpointing(job: Job, budget: int) -> tuple[bool, Memory]:
     return True, foresee(job, checkpointing=True)
 
 
-def _changes(job: Job, memory: Memory, budget: int, cards: CardCount) -> tuple[str, ...]:
-    """Return what would make it fit, the smallest loss first, each with the memory that it would need."""
-    found = []
-    if job.micro_batch > 1:
-        part = replace(memory, activations_bytes=memory.activations_bytes // job.micro_batch)
-        found.append((said("micro-batch 1 with accumulation (same result)"), part))
-    if job.method != "qlora":
-        small = replace(job, method="qlora", num_trainable=count_lora(job.shape, job.rank))
-        unpacked = job.element_bytes * largest_linear(job.shape)
-        found.append(
-            (
-                said("method qlora"),
-                with_overhead(
-                    nf4_weight_bytes(small),
-                    states_bytes(small),
-                    memory.activations_bytes + unpacked,
-                    job.on_cpu,
-                ),
-            )
-        )
-    if job.method == "full":
-        small = replace(job, method="lora", num_trainable=count_lora(job.shape, job.rank))
-        lora = with_overhead(
-            memory.weights_bytes, states_bytes(small), memory.activations_bytes, job.on_cpu
-        )
-        found.insert(len(found) - 1, (said("method lora"), lora))
-    if job.context_tokens >= 512:
-        half = replace(memory, activations_bytes=memory.activations_bytes // 2)
-        fewer = said(
-            "%(n)s tokens instead of %(now)s",
-            n=job.context_tokens // 2,
-            now=job.context_tokens,
-        )
-        found.append((fewer, half))
-    sentences = []
-    for what, part in found:
-        takes = said("about %(gb)s GB, still too much", gb=_gb(part.needed_bytes))
-        if part.needed_bytes <= budget:
-            takes = said("about %(gb)s GB, fits", gb=_gb(part.needed_bytes))
-        sentences.append(joined((what, takes), ": "))
-    card = next((f"{gb} GB ({names})" for gb, names in CARDS if gb * GB >= memory.needed_bytes), "")
-    if card and not job.on_cpu:
-        sentences.append(said("a card of %(card)s", card=card))
-    if cards.to_run > 1:
-        sentences.append(
-            said(
-                "%(n)s cards of %(gb)s GB, the weights sharded over them",
-                n=cards.to_run,
-                gb=_gb(budget),
-            )
-        )
-    sentences.append(said("a smaller model"))
-    return tuple(sentences)
-
-
 def _advice(method: Method, fits: bool, cards: CardCount, on_cpu: bool) -> str:
     """Return how to start it; docs/fine-tuning.md has the reasons."""
     if on_cpu:
@@ -236,17 +166,17 @@ def _advice(method: Method, fits: bool, cards: CardCount, on_cpu: bool) -> str:
 
 
 def _sentences(result: Plan) -> tuple[str, ...]:
-    memory, cards, budget = result.memory, result.cards, _gb(result.budget_bytes)
+    memory, cards, budget = result.memory, result.cards, gigabytes(result.budget_bytes)
     how = "with" if result.checkpointing else "without"
     lines = [
         f"{result.model}, {result.method}: {result.num_parameters:,} parameters, {result.num_trainable:,} trained",
-        f"{result.context_tokens} tokens, micro-batch {result.micro_batch}, {how} checkpointing: {_gb(result.needed_bytes)} GB "
-        f"(weights {_gb(memory.weights_bytes)}, adapter and optimiser {_gb(memory.states_bytes)}, activations "
-        f"{_gb(memory.activations_bytes)}, process {_gb(memory.process_bytes)}, margin {_gb(memory.margin_bytes)})",
+        f"{result.context_tokens} tokens, micro-batch {result.micro_batch}, {how} checkpointing: {gigabytes(result.needed_bytes)} GB "
+        f"(weights {gigabytes(memory.weights_bytes)}, adapter and optimiser {gigabytes(memory.states_bytes)}, activations "
+        f"{gigabytes(memory.activations_bytes)}, process {gigabytes(memory.process_bytes)}, margin {gigabytes(memory.margin_bytes)})",
         f"{'fits' if result.fits else 'does not fit'} {budget} GB ({result.device})",
         f"usual rule of {RULE_BITS[result.method] / 8:g} bytes a parameter, states only: "
-        f"{_cards(cards_for(result.rule_of_thumb_bytes, result.budget_bytes))} for {_gb(result.rule_of_thumb_bytes)} GB",
-        f"states only: {_cards(cards.states_only)} of {budget} GB for {_gb(result.states_bytes)} GB",
+        f"{_cards(cards_for(result.rule_of_thumb_bytes, result.budget_bytes))} for {gigabytes(result.rule_of_thumb_bytes)} GB",
+        f"states only: {_cards(cards.states_only)} of {budget} GB for {gigabytes(result.states_bytes)} GB",
     ]
     if cards.offload_ram_bytes:
         lines.append(
@@ -310,7 +240,3 @@ def _checked(
 
 def _cards(number: int) -> str:
     return "1 card" if number == 1 else f"{number} cards"
-
-
-def _gb(num_bytes: float) -> str:
-    return f"{num_bytes / GB:.3g}" if num_bytes < 1000 * GB else f"{num_bytes / GB:.0f}"

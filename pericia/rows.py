@@ -4,18 +4,16 @@ Read are JSON Lines, JSON lists, CSV and TSV, Parquet, InstructLab's qna.yaml an
 comes as a `BadRow` in its place: it is reported with the others, and nothing after it is lost.
 """
 
-import csv
-import io
-import json
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pericia.errors import InputError
-from pericia.instructlab import read_seeds
+from pericia.row_formats import FORMATS, json_lines, read_text
+from pericia.row_formats import BadRow as BadRow
 from pericia.said import said
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".yaml", ".yml", ".txt")
@@ -23,14 +21,6 @@ _TABLES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 _TRAIN_NAMES = ("train",)
 _VALIDATION_NAMES = ("validation", "valid", "val", "dev")
 _HUB_NAME = re.compile(r"^[\w.-]+/[\w.-]+$")
-
-
-@dataclass(frozen=True, slots=True)
-class BadRow:
-    """What stands where a row should: the name of the fault, and what is wrong."""
-
-    code: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,131 +123,9 @@ def _read_file(path: Path, name: str) -> Iterator[SourceRow]:
     if suffix == ".parquet":
         numbered: Iterator[tuple[int, Any]] = _parquet(path)
     else:
-        numbered = _readers.get(suffix, _json_lines)(_text(path), path)
+        numbered = FORMATS.get(suffix, json_lines)(read_text(path), path)
     for line, value in numbered:
         yield SourceRow(name, line, value)
-
-
-def _text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(
-            said("There is no file '%(path)s'.", path=path), hint=said("Mend the path.")
-        ) from error
-    except OSError as error:
-        raise InputError(
-            said("'%(path)s' cannot be read: %(error)s.", path=path, error=error),
-            hint=said("Mend the path."),
-        ) from error
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        hint = said(
-            "Give JSONL, JSON, CSV or qna.yaml as text in UTF-8, or Parquet with its suffix."
-        )
-        text = said(
-            "'%(path)s' is no text in UTF-8: byte %(data)s in line %(line)s.",
-            path=path,
-            data=f"{data[error.start]:#04x}",
-            line=line,
-        )
-        raise InputError(text, hint=hint) from error
-
-
-def _json_lines(text: str, path: Path) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield number, _parsed(line)
-
-
-def _json(text: str, path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield the items of a list with their own lines; a text without a list is JSON Lines, whatever its suffix."""
-    at = _skip_blanks(text, 0)
-    if text[at : at + 1] != "[":
-        yield from _json_lines(text, path)
-        return
-    decoder, line, counted = json.JSONDecoder(), 1, 0
-    at = _skip_blanks(text, at + 1)
-    while text[at : at + 1] not in ("]", ""):
-        line, counted = line + text.count("\n", counted, at), at
-        try:
-            value, at = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError) as error:
-            yield (
-                line,
-                BadRow(
-                    "no_json",
-                    said("no JSON, and nothing after it is read (%(error)s).", error=error),
-                ),
-            )
-            return
-        yield line, value
-        at = _skip_blanks(text, at)
-        if text[at : at + 1] == ",":
-            at = _skip_blanks(text, at + 1)
-        elif text[at : at + 1] != "]":
-            break
-    if text[at : at + 1] != "]":
-        line += text.count("\n", counted, at)
-        yield (
-            line,
-            BadRow("no_json", said("the list has no end here, and nothing after it is read.")),
-        )
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        return BadRow(
-            "no_json",
-            said("no JSON (%(error)s at column %(n)s).", error=error.msg, n=error.colno),
-        )
-    except (ValueError, RecursionError) as error:  # numbers without end, brackets without end
-        return BadRow("no_json", said("no JSON (%(error)s).", error=error))
-
-
-def _skip_blanks(text: str, at: int) -> int:
-    while at < len(text) and text[at] in " \t\r\n":
-        at += 1
-    return at
-
-
-def _table(text: str, path: Path) -> Iterator[tuple[int, Any]]:
-    head = text.partition("\n")[0]
-    delimiter = max("\t,;|", key=head.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        columns = [name.strip() for name in next(reader, [])]
-        start = reader.line_num + 1
-        for cells in reader:
-            line, start = start, reader.line_num + 1
-            if not any(cells):
-                continue
-            if len(cells) != len(columns):
-                wrong = said(
-                    "%(n)s cells under %(num_columns)s columns.",
-                    n=len(cells),
-                    num_columns=len(columns),
-                )
-                yield line, BadRow("row_width", wrong)
-            else:
-                yield line, dict(zip(columns, cells, strict=True))
-    except csv.Error as error:
-        yield (
-            reader.line_num,
-            BadRow(
-                "no_table", said("no CSV, and nothing after it is read (%(error)s).", error=error)
-            ),
-        )
-
-
-def _plain(text: str, path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield the paragraphs of a text, which blank lines part."""
-    for found in re.finditer(r"\S.*?(?=\n[ \t\r]*\n|\Z)", text, re.DOTALL):
-        yield text.count("\n", 0, found.start()) + 1, {"text": found.group().rstrip()}
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
@@ -304,14 +172,3 @@ def _read_hub(name: str) -> Iterator[SourceRow]:
         ) from error
     for number, row in enumerate(found, start=1):
         yield SourceRow("", number, row)
-
-
-_readers: dict[str, Callable[[str, Path], Iterator[tuple[int, Any]]]] = {
-    ".json": _json,
-    ".jsonl": _json_lines,
-    ".csv": _table,
-    ".tsv": _table,
-    ".yaml": read_seeds,
-    ".yml": read_seeds,
-    ".txt": _plain,
-}

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from pericia import curate
-from pericia.curate import Book, BroughtIn
+from pericia import amend, curate
+from pericia.amend import BroughtIn
+from pericia.curate import Book
 from pericia.errors import InputError, NotFoundError
 from pericia.evaluate.power import detectable_in_words
 from pericia.evaluate.tracks import NEW, tracks_of
@@ -62,7 +63,7 @@ def routes(house: House) -> APIRouter:
     @router.post("/examples")
     def add(row: Row) -> Response:
         path, versions = places(house)
-        line = curate.add(path, versions, row.sha256, row.question, row.answer, row.source)
+        line = amend.add(path, versions, row.sha256, row.question, row.answer, row.source)
         return JSONResponse({"line": line, "sha256": look(house).sha256}, 201)
 
     @router.put("/examples/{line}")
@@ -72,12 +73,12 @@ def routes(house: House) -> APIRouter:
 
     @router.delete("/examples/{line}")
     def remove(line: int, sha256: str) -> Response:
-        curate.remove(*places(house), sha256, line)
+        amend.remove(*places(house), sha256, line)
         return JSONResponse({"line": line, "deleted": True, "sha256": look(house).sha256})
 
     @router.post("/examples/undo")
     def undo() -> Response:
-        curate.undo(*places(house))
+        amend.undo(*places(house))
         return JSONResponse({"sha256": look(house).sha256})
 
     @router.get("/examples/lengths")
@@ -174,12 +175,12 @@ def lengths(house: House) -> dict[str, Any]:
 
 
 def change_row(house: House, line: int, row: Row) -> None:
-    """Replace a row. Raises as `curate.change`."""
+    """Replace a row. Raises as `amend.change`."""
     if row.sha256 is None:
         raise InputError(
             said("'sha256' is missing."), hint=said("See: GET /api/examples"), param="sha256"
         )
-    curate.change(*places(house), row.sha256, line, row.question, row.answer, row.source)
+    amend.change(*places(house), row.sha256, line, row.question, row.answer, row.source)
 
 
 async def imported(house: House, request: Request) -> tuple[BroughtIn, list[str]]:
@@ -201,9 +202,9 @@ async def imported(house: House, request: Request) -> tuple[BroughtIn, list[str]
 
         def work() -> tuple[BroughtIn, list[str]]:
             with kept_upload(file) as upload:
-                names = list(curate.columns_of(upload))
+                names = list(amend.columns_of(upload))
                 try:
-                    done = curate.bring_in(upload, path, versions, columns=columns, **options)
+                    done = amend.bring_in(upload, path, versions, columns=columns, **options)
                 except InputError as error:
                     text = error.message.replace(str(upload), str(file.filename))
                     raise InputError(text, hint=error.hint, param="file") from error
@@ -229,7 +230,7 @@ def judged(house: House, id_: str, judgement: Judgement) -> Draft:
         question = draft.question if judgement.question is None else judgement.question
         answer = draft.answer if judgement.answer is None else judgement.answer
         if judgement.decision == "approved" and draft.state != "approved":
-            curate.add(*places(house), None, question, answer, draft.source)
+            amend.add(*places(house), None, question, answer, draft.source)
         return replace(draft, question=question, answer=answer, state=judgement.decision)
 
     return decide(house.workspace.state / DRAFTS, id_, change)

@@ -11,7 +11,7 @@ from pericia.terminal.screen import SHOWN
 from pericia.types import Adapter, Finding, RemoteModel
 
 if TYPE_CHECKING:
-    from pericia.autotrain_keys import Line
+    from pericia.autotrain_lines import Line
     from pericia.check import CheckReport
     from pericia.tune import Tuned
     from pericia.tune_embedder import TunedEmbedder

@@ -22,13 +22,15 @@ from tests.server.messages import PACKAGE, catalogues, others, placeholders, sen
 
 # What these modules refuse or find is read on the page, so they say nothing in English alone.
 SPEAKING = [
+    "amend",
     "autotrain",
-    "autotrain_keys",
+    "autotrain_lines",
     "check",
     "curate",
     "dataset",
     "draft",
     "duplicates",
+    "example_faults",
     "examples",
     "export",
     "index",
@@ -38,6 +40,8 @@ SPEAKING = [
     "plan",
     "preflight",
     "recast",
+    "remedies",
+    "row_formats",
     "rows",
     "shapes",
     "tool_calls",
@@ -48,6 +52,7 @@ SPEAKING = [
     "evaluate/questions",
     "evaluate/records",
     "trainers/local/checks",
+    "trainers/local/layers",
     "trainers/local/rows",
     "trainers/local/trainer",
     "server/rehearsal",

@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from pericia import curate
-from pericia.curate import BroughtIn
+from pericia import amend
+from pericia.amend import BroughtIn
 from pericia.errors import PericiaError
 from pericia.server import workbench_examples as bench
 from pericia.server.ui import charts, frame
@@ -109,7 +109,7 @@ def routes(made: Frame) -> APIRouter:
     ) -> Response:
         values = {"question": question, "answer": answer, "source": source}
         try:
-            curate.add(*bench.places(house), None, question, answer, source)
+            amend.add(*bench.places(house), None, question, answer, source)
         except PericiaError as error:
             return show(request, status=422, add_form=made.refused(request, values, error))
         return back(said="added")
@@ -117,7 +117,7 @@ def routes(made: Frame) -> APIRouter:
     @router.post("/undo")
     def undo(request: Request) -> Response:
         try:
-            curate.undo(*bench.places(house))
+            amend.undo(*bench.places(house))
         except PericiaError as error:
             return show(request, status=422, form=made.refused(request, {}, error))
         return back(said="undone")
@@ -138,7 +138,7 @@ def routes(made: Frame) -> APIRouter:
         kept = {"part": part, "q": q, "page": page}
         try:
             if act == "remove":
-                curate.remove(*bench.places(house), sha256, line)
+                amend.remove(*bench.places(house), sha256, line)
                 return back(said="removed", **kept)
             row = bench.Row(question=question, answer=answer, source=source, sha256=sha256)
             bench.change_row(house, line, row)

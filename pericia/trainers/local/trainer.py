@@ -12,28 +12,22 @@ from typing import Any
 import torch
 from accelerate.utils import patch_environment
 from datasets.utils.logging import disable_progress_bar
-from peft import get_peft_model
-from transformers import AutoModelForCausalLM, set_seed
+from transformers import set_seed
 from transformers.utils import logging as transformers_logging
 
 from pericia import bases
 from pericia.config import TrainConfig
-from pericia.errors import ModelError, PreflightError
+from pericia.errors import PreflightError
 from pericia.examples import num_steps
 from pericia.said import said
 from pericia.trainers.local.adapter import (
     attach,
-    count_trained,
-    find_linears,
-    find_targets,
-    lora_config,
     save,
 )
 from pericia.trainers.local.arguments import (
     accumulation,
     arguments,
     largest_batch,
-    learning_rate,
 )
 from pericia.trainers.local.base import (
     load_config,
@@ -53,6 +47,7 @@ from pericia.trainers.local.checks import (
     logits_of,
     weights_before,
 )
+from pericia.trainers.local.layers import layers
 from pericia.trainers.local.lora import quicken, restore
 from pericia.trainers.local.memory import foresee_run
 from pericia.trainers.local.packing import can_pack, pack, unpack
@@ -126,7 +121,7 @@ class LocalTrainer:
             ),
             longest_tokens=max(lengths, default=0),
             num_steps=num_steps(settings, len(fitting)),
-            **_layers(folder, settings),
+            **layers(folder, settings),
         )
 
     @_quiet()
@@ -218,51 +213,6 @@ class LocalTrainer:
             "peak_memory_bytes": peak_bytes,
             "device": str(probe.device),
         }
-
-
-def _layers(folder: Path, settings: TrainConfig) -> dict[str, Any]:
-    """Return what would be trained of the model in `folder`, counted on shapes without weights: any size in a second."""
-    config = load_config(folder)
-    try:
-        with torch.device("meta"):
-            model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except ValueError as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ModelError(
-            said(
-                "The model in '%(folder)s', of type '%(model_type)s', cannot be built as a causal language model: %(reason)s",
-                folder=folder,
-                model_type=config.model_type,
-                reason=reason,
-            ),
-            hint=said("Take a model that writes text, such as Phi, Llama, Qwen or SmolLM."),
-        ) from error
-    num_parameters = model.num_parameters()
-    found = {
-        "num_layers": model.config.get_text_config().num_hidden_layers,
-        "learning_rate": learning_rate(
-            settings, getattr(model.config.get_text_config(), "hidden_size", 0)
-        ),
-        "num_parameters": num_parameters,
-        "num_embeddings": model.get_input_embeddings().num_embeddings,
-    }
-    if settings.method == "full":
-        every = {"num_trainable": num_parameters, "num_expected": num_parameters}
-        return found | every | {"target_modules": (), "hit_modules": ()}
-    linears = find_linears(model)
-    targets = find_targets(model, settings)
-    num_expected = count_trained(linears, targets, settings)
-    num_all = count_trained(linears, {n.rpartition(".")[2] for n in linears}, settings)
-    found |= {"target_modules": targets, "linear_modules": tuple(linears)}
-    found |= {"num_expected": num_expected, "num_all_linear": num_all}
-    if not num_expected:  # peft raises where nothing is hit; the pre-flight says it better
-        return found | {"hit_modules": (), "num_trainable": 0}
-    with torch.device("meta"):
-        adapted: Any = get_peft_model(model, lora_config(settings, targets), low_cpu_mem_usage=True)
-    return found | {
-        "hit_modules": tuple(adapted.base_model.targeted_module_names),
-        "num_trainable": sum(p.numel() for p in adapted.parameters() if p.requires_grad),
-    }
 
 
 def _packs(model: Any, preparation: Preparation, settings: TrainConfig) -> bool:
