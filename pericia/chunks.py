@@ -54,9 +54,11 @@ def summarise(
     count_tokens: Callable[[str], int],
     max_tokens: int = 256,
     language: str = "en",
+    written: str = "",
 ) -> Chunk:
     """Return the summary chunk of a document: its title, its headings and the sentences that its text begins with.
 
+    Where somebody has `written` a summary, that stands behind the title instead.
     It is cut behind the last word that fits `max_tokens`, what the embedder takes. It is searched next to the chunks and
     expands to its document; it is never cited, so its offsets are 0.
     """
@@ -65,7 +67,8 @@ def summarise(
         document.text[b.start : b.end] for b in document.blocks[:20] if b.kind == "paragraph"
     )
     sentences = _CUTS[1].split(" ".join(prose.split()))[:_SUMMARY_SENTENCES]
-    parts = (document.title, "; ".join(dict.fromkeys(headings[:20])), " ".join(sentences)[:600])
+    extract = ("; ".join(dict.fromkeys(headings[:20])), " ".join(sentences)[:600])
+    parts = (document.title, *([written] if written else extract))
     text = "\n".join(filter(None, parts))[: _TOKEN_CHARS * max_tokens]
     while count_tokens(text) > max_tokens and len(text) > 1:
         text = text[: len(text) * 9 // 10]

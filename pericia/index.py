@@ -34,16 +34,15 @@ from pericia.embedders import Embedder, Metered
 from pericia.errors import InputError, MissingExtraError
 from pericia.old_indexes import drop_other_embedders, move_from_earlier_store
 from pericia.said import joined, said
-from pericia.staging import Embedding, Reading, SyncEvent, batches, split
+from pericia.staging import Embedding, Reading, SyncEvent, batches, fingerprint, split
 from pericia.stores import VectorStore
+from pericia.summaries import Summarist, Written
 from pericia.tables import TableStore
 from pericia.types import Entry
 from pericia.vector_journal import VectorJournal
-from pericia.workspace import lock, sha256_of
+from pericia.workspace import lock
 
 COMMITS_TO_OPTIMIZE = 50
-# Raised when `analyser.tokens` or what is stored changes, so that it is made again.
-TOKENS_VERSION = 5
 TABLES = "tables.sqlite"
 
 
@@ -106,12 +105,14 @@ def sync(
     root: Path | None = None,
     embedder_key: str = "",
     on_event: Callable[[SyncEvent], None] | None = None,
+    summarist: Summarist | None = None,
 ) -> SyncReport:
     """Make the index hold exactly the files below `paths` and below the paths of earlier syncs.
 
     `root` is the folder of the config: sources are named from there, as questions and examples name them. A file
     that cannot be read is skipped with its reason; if an earlier version of it is indexed, that one stays.
     `embedder_key` is what the config calls the embedder: by it the index is opened while a later one's is being made.
+    A `summarist` has a model write the summaries, which are extracts without one.
 
     Raises:
         NotFoundError: a path does not exist.
@@ -126,13 +127,16 @@ def sync(
         store = open_store(folder, store_name, embedder)
         notes = move_from_earlier_store(own, store, store_name, embedder, settings)
         known = _repaired(own, store, store_name)
-        work = changed(files, known.files, lambda source: _fingerprint(settings, source))
+        if summarist is not None and (unable := summarist.unable):
+            notes, summarist = [*notes, ("summaries", unable)], None
+        by = summarist.name if summarist else ""
+        work = changed(files, known.files, lambda source: fingerprint(settings, source, by))
         outcome = _Outcome(dict(known.files), store_name, notes=notes)
         tables = TableStore(own / TABLES)
         tell = on_event or (lambda event: None)
         with VectorJournal(own / "vectors.journal", embedder.num_dimensions) as journal:
             embedding = Embedding(embedder, journal, store, tell)
-            readings = _read(work, settings, embedder, outcome, tell)
+            readings = _read(work, settings, embedder, outcome, tell, summarist)
             for number, batch in enumerate(batches(readings), start=1):
                 embedding.add(batch)
                 _commit(batch, store, tables, embedding, settings, own, outcome)
@@ -204,18 +208,13 @@ def _repaired(own: Path, store: VectorStore, store_name: str) -> Catalogue:
     return Catalogue(whole)
 
 
-def _fingerprint(settings: RetrievalConfig, source: str) -> str:
-    """Return the hash of all that shapes chunks and tokens, and who may read them, but for file and embedder."""
-    chosen = [settings.chunk_tokens, settings.language, settings.lexical_unit]
-    return sha256_of([TOKENS_VERSION, *chosen, *groups_of(source, settings.access)])[:16]
-
-
 def _read(
     work: Sequence[Change],
     settings: RetrievalConfig,
     embedder: Embedder,
     outcome: _Outcome,
     tell: Callable[[SyncEvent], None],
+    summarist: Summarist | None,
 ) -> Iterator[Reading]:
     """Yield each readable file with its chunks; the others go to `outcome.skipped`."""
     with documents.ReadingRoom() as room:
@@ -236,9 +235,11 @@ def _read(
                         )
                 outcome.skipped.append((change.source, joined([error.message, error.hint, kept])))
                 continue
-            made = split(document, embedder, settings)
             outcome.notes += [(change.source, note) for note in document.skipped]
-            yield Reading(change, document, made)
+            written = summarist.write(document) if summarist else Written()
+            outcome.notes += [(change.source, written.note)] if written.note else []
+            made = split(document, embedder, settings, written.text)
+            yield Reading(change, document, made, written.by)
     if work:
         tell(SyncEvent("read", "", len(work), len(work)))
 
@@ -279,7 +280,7 @@ def _commit(
             document_id=document.id,
             num_chunks=len(made),
             language=made[0].language if made else settings.language,
-            fingerprint=_fingerprint(settings, change.source),
+            fingerprint=fingerprint(settings, change.source, reading.summary_by),
             groups=document.groups,
             version=stated.version or (),
             dated=stated.dated.isoformat() if stated.dated else "",

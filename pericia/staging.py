@@ -13,16 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pericia import analyser, chunks
+from pericia.access import groups_of
 from pericia.changes import Change
 from pericia.config import RetrievalConfig
 from pericia.embedders import Embedder, reads_context
 from pericia.stores import VectorStore
 from pericia.types import Chunk, Document, Entry
 from pericia.vector_journal import VectorJournal
+from pericia.workspace import sha256_of
 
 BATCH_CHUNKS = (
     256  # embedded at a time; a commit holds at least as many: one a document is ten times slower
 )
+# Raised when `analyser.tokens` or what is stored changes, so that it is made again.
+TOKENS_VERSION = 5
 _VECTORS_AT_ONCE = 2000
 _WHOLE_TOKENS = 20_000  # a longer document is no page: its words say little about what it is about
 
@@ -44,6 +48,7 @@ class Reading:
     change: Change
     document: Document
     chunks: Sequence[Chunk]
+    summary_by: str = ""  # the model that was asked for its summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +73,10 @@ class Entries:
             yield Entry(chunk, self.vector_of(chunk), " ".join(words))
 
 
-def split(document: Document, embedder: Embedder, settings: RetrievalConfig) -> list[Chunk]:
-    """Return the chunks of a document in its own language, and its summary; none where it is empty."""
+def split(
+    document: Document, embedder: Embedder, settings: RetrievalConfig, written: str = ""
+) -> list[Chunk]:
+    """Return the chunks of a document in its own language, and its summary, `written` or extracted; none where it is empty."""
     language = settings.language
     if language == "auto":
         language = analyser.guess_language(document.text)
@@ -77,8 +84,17 @@ def split(document: Document, embedder: Embedder, settings: RetrievalConfig) -> 
     made = chunks.split(document, chunk_tokens=limit, count_tokens=count, language=language)
     if not made:
         return []
-    summary = chunks.summarise(document, count_tokens=count, max_tokens=limit, language=language)
+    summary = chunks.summarise(
+        document, count_tokens=count, max_tokens=limit, language=language, written=written
+    )
     return [*made, summary]
+
+
+def fingerprint(settings: RetrievalConfig, source: str, summary_by: str) -> str:
+    """Return the hash of all that shapes chunks and tokens, and who may read them, but for file and embedder."""
+    chosen = [settings.chunk_tokens, settings.language, settings.lexical_unit]
+    chosen += [f"summary by {summary_by}"] if summary_by else []
+    return sha256_of([TOKENS_VERSION, *chosen, *groups_of(source, settings.access)])[:16]
 
 
 def indexed_text(chunk: Chunk) -> str:

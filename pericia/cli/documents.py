@@ -103,6 +103,7 @@ def add(
     Example: pericia add manuals prices.xlsx
     """
     from pericia import embedders, index, snapshots
+    from pericia.summaries import summarist
     from pericia.verify import verify as prove
 
     config, workspace = open_workspace(config_file, config_needed=not (paths or verify))
@@ -136,6 +137,7 @@ def add(
             root=workspace.root,
             embedder_key=config.embedder,
             on_event=lambda e: shown.show(e.stage, e.message, e.done, e.total),
+            summarist=summarist(config.retrieval.summaries, config.model, config.serve.upstream),
         )
     report = replace(report, skipped=(*unread, *report.skipped))
     if examples_to is not None:

@@ -51,6 +51,10 @@ class RetrievalConfig(Section):
         "forms",
         "known forms of questions are computed; model lets an able model write SQL for the others, a request each",
     )
+    summaries: Literal["extractive", "model"] = knob(
+        "extractive",
+        "title, headings and first sentences; model lets an able model write them, a request a document",
+    )
     reranker: str = knob(
         "",
         "a sentence-transformers CrossEncoder, folder or hub name; without one the order of the legs stays",

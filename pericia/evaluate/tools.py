@@ -20,6 +20,7 @@ from pericia.library import Library, open_library
 from pericia.models import Model
 from pericia.refusal import Refusal, calibrate, write_refusal
 from pericia.retrieve import choose_legs, has_legs, retrieve, with_legs, write_legs
+from pericia.summaries import summarist
 from pericia.types import Adapter, Answer, Context, Dataset, Passage, Prompt, Question, TrainEvent
 from pericia.workspace import Workspace, sha256_of
 
@@ -140,6 +141,7 @@ def _library(
         root=workspace.root,
         embedder_key=config.embedder,
         on_event=lambda event: on_file(event.message, event.done, event.total),
+        summarist=summarist(config.retrieval.summaries, config.model, config.serve.upstream),
     )
     library = open_library(workspace, config, embedder)
     own = index_folder(workspace.index, embedder.name)

@@ -14,6 +14,7 @@ from pericia.embedders import Embedder
 from pericia.errors import NotFoundError
 from pericia.said import said
 from pericia.server.citing import file_id
+from pericia.summaries import summarist
 from pericia.types import Document
 from pericia.workspace import Workspace
 
@@ -133,6 +134,7 @@ def read_all(
             root=workspace.root,
             embedder_key=config.embedder,
             on_event=lambda event: tell(event.stage, event.message, event.done, event.total),
+            summarist=summarist(config.retrieval.summaries, config.model, config.serve.upstream),
         )
         skipped = {**unread, **dict(report.skipped)}
         for source, note in report.notes:
