@@ -1,6 +1,6 @@
-"""Peak memory as it was foreseen before a training, against what the process then took, on three sizes on a CPU.
+"""Peak memory as it was foreseen before a training, against what the process then took, on four sizes on a CPU.
 
-    python -m benchmarks.planner_cpu                 (ten minutes on two quiet cores; three sizes, lora, qlora and full)
+    python -m benchmarks.planner_cpu                 (ten minutes on two quiet cores; four sizes, lora, qlora and full)
     python -m benchmarks.planner_cpu --quick         (the smallest size, lora)
     python -m benchmarks.planner_cpu --sizes "81 M" --methods lora full
 
@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks import training_speed
 
 SIZES = {
+    "5 M": {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 4, "vocab_size": 8_192},
     "27 M": {"hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 6, "vocab_size": 16_384},
     "81 M": training_speed.SHAPE,
     "230 M": {"hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 16, "vocab_size": 32_064},
@@ -32,7 +33,7 @@ def main() -> None:
     if options.folder:
         print(json.dumps(train(options.folder, options.method)))
         return
-    sizes = {name: SIZES[name] for name in (["27 M"] if options.quick else options.sizes)}
+    sizes = {name: SIZES[name] for name in (["5 M"] if options.quick else options.sizes)}
     methods = METHODS[:1] if options.quick else options.methods
     print(f"{'size':8} {'method':8} {'foreseen GB':>12} {'measured GB':>12} {'error':>8}")
     for size, shape in sizes.items():
