@@ -22,6 +22,7 @@ from pericia.server.wire import (
     dialect_of,
     error_body,
     kept_alive,
+    model_asked,
     server_sent,
 )
 from pericia.types import Answer, Message
@@ -108,11 +109,10 @@ _MAX_CHOICES = 256  # of one request; each is an answer of the model
 Work = Callable[[OnText], Answer]
 
 
-def _model_of(house: House, name: str, request: Request) -> Served:
+def _model_of(house: House, name: str | None, request: Request) -> Served:
     """Return the model to ask: of the path under Azure's deployments, else of the body."""
-    deployment = request.path_params.get("deployment")
     is_azure = request.url.path.startswith("/openai/")
-    served = house.experts.find(deployment or name, in_deployments=is_azure)
+    served = house.experts.find(model_asked(name, request), in_deployments=is_azure)
     if served.kind == "embedder":
         text = f"'{served.name}' makes embeddings and cannot chat."
         raise RequestError(text, code="model_not_found", status=404, param="model")

@@ -135,7 +135,7 @@ class ChosenTool(Request):
 class Sampled(Request):
     """What chat and completions have in common."""
 
-    model: str = Field(min_length=1)
+    model: str | None = Field(None, min_length=1)  # None where the path names a deployment
     stop: str | Annotated[list[str], Field(max_length=4)] | None = None
     stream: bool | None = False
     stream_options: StreamOptions | None = None

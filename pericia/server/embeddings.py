@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from pericia.embedders import Embedder
 from pericia.server.house import House
 from pericia.server.schemas import EmbeddingRequest
-from pericia.server.wire import RequestError
+from pericia.server.wire import RequestError, model_asked
 
 MAX_INPUTS = 2048  # OpenAI's limit
 _SEND_TEXT = "Send text; LangChain's OpenAIEmbeddings does with check_embedding_ctx_length=False."
@@ -21,7 +21,7 @@ def routes(house: House) -> APIRouter:
 
     @router.post("/embeddings")
     async def embed(body: EmbeddingRequest, request: Request) -> Response:
-        name = request.path_params.get("deployment") or body.model
+        name = model_asked(body.model, request)
         is_azure = request.url.path.startswith("/openai/")
         served = house.experts.find(name, in_deployments=is_azure)
         if served.kind != "embedder":

@@ -83,7 +83,7 @@ def refuse_unserved(request: Request, unserved: dict[str, tuple[Any, ...]]) -> N
 
 
 class EmbeddingRequest(Request):
-    model: str = Field(min_length=1)
+    model: str | None = Field(None, min_length=1)  # None where the path names a deployment
     input: str | list[str] | list[int] | list[list[int]]
     encoding_format: Literal["float", "base64"] | None = "float"
     dimensions: int | None = Field(None, ge=1)

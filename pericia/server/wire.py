@@ -42,6 +42,9 @@ _NOT_SERVED = {
     "evals": "Evals are not served. Compare models by: pericia run",
     "assistants": "Assistants are not served. POST /responses with 'file_search' answers from files.",
     "threads": "Threads are not served. Send the earlier messages with each request.",
+    "responses/input_tokens": "Tokens are counted by POST /tokenize.",
+    "responses": "Answers are not kept here: POST /responses returns the whole of it.",
+    "chat/completions": "Answers are not kept here: POST /chat/completions returns the whole of it.",
     "conversations": "Conversations are not served. Send the earlier messages with each request.",
 }
 _JSON = json.JSONEncoder(ensure_ascii=False, default=jsonable_encoder)
@@ -156,7 +159,7 @@ def _no_path(path: str) -> RequestError:
 def _first_fault(error: RequestValidationError) -> RequestError:
     """Return the first fault that has a name, as `messages[2].role`; a union's other branches say the same again."""
     faults = error.errors()
-    deepest = max(faults, key=lambda fault: len(fault["loc"])) if faults else None
+    deepest = max(faults, key=_depth) if faults else None
     if deepest is None or deepest["type"] == "json_invalid":
         text = "The body is no JSON." if deepest else "The request is not valid."
         return RequestError(text, code="invalid_json", hint="Send one JSON object.")
@@ -172,6 +175,23 @@ def _first_fault(error: RequestValidationError) -> RequestError:
             f"'{param}' is missing.", code="missing_required_parameter", param=param
         )
     return RequestError(message, code="invalid_value", param=param or None)
+
+
+def _depth(fault: dict[str, Any]) -> tuple[int, bool]:
+    """Return how much a fault says; that of a union's other branch says only that the value is of another type."""
+    return len(fault["loc"]), not fault["type"].endswith("_type")
+
+
+def model_asked(name: str | None, request: Request) -> str:
+    """Return the model's name: of the path under Azure's deployments, where the body need not have it, else of the body.
+
+    Raises:
+        RequestError: neither has one.
+    """
+    asked: str | None = request.path_params.get("deployment") or name
+    if asked is None:
+        raise RequestError("'model' is missing.", code="missing_required_parameter", param="model")
+    return asked
 
 
 def _is_key(part: str) -> bool:

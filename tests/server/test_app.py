@@ -57,7 +57,7 @@ def test_an_open_address_needs_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ("method", "path", "body", "status"),
     [
         ("GET", "/v1/nothing", b"", 404),
-        ("GET", "/v1/chat/completions", b"", 405),
+        ("GET", "/v1/embeddings", b"", 405),
         ("POST", "/v1/chat/completions", b"{", 400),
         ("POST", "/v1/chat/completions", b"[]", 400),
         ("POST", "/v1/chat/completions", b"\xff\xfe", 400),
@@ -120,6 +120,8 @@ def test_a_fault_of_our_own_says_nothing_of_itself(
         ("/v1/uploads", "POST /files"),
         ("/openai/files/import", "Upload them"),
         ("/openai/v1/images/generations", "Images"),
+        ("/v1/responses/resp_1/cancel", "Answers are not kept"),
+        ("/v1/responses/input_tokens", "/tokenize"),
     ],
 )
 def test_what_is_not_served_says_so(start: Start, path: str, said: str) -> None:

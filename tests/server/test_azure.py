@@ -76,3 +76,23 @@ def test_a_deployment_stands_for_a_model_and_not_for_another_deployment(start: S
         assert error["param"] == "properties.model.name"
         assert said in error["message"]
     assert httpx.get(f"{url}/second", timeout=PATIENCE_S).status_code == 404
+
+
+@pytest.mark.parametrize("part", ["chat/completions", "completions", "embeddings"])
+def test_a_deployments_path_needs_no_model_in_the_body(start: Start, part: str) -> None:
+    """Azure's own curl lines have none; the client sends one."""
+    name = "minilm" if part == "embeddings" else "fake-base"
+    body = {"messages": [{"role": "user", "content": "hello"}], "prompt": "hello", "input": "hello"}
+    field = {"chat/completions": "messages", "completions": "prompt", "embeddings": "input"}[part]
+    url = f"{start().url}/openai/deployments/{name}/{part}?api-version=2024-10-21"
+    answer = httpx.post(url, json={field: body[field]}, timeout=PATIENCE_S)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["model"] == name
+    plain = httpx.post(
+        url.replace(f"openai/deployments/{name}", "v1"),
+        json={field: body[field]},
+        timeout=PATIENCE_S,
+    )
+    assert plain.status_code == 400
+    assert plain.json()["error"]["param"] == "model"
+    assert plain.json()["error"]["code"] == "missing_required_parameter"

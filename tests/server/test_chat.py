@@ -112,6 +112,11 @@ def test_what_cannot_be_honoured_is_refused_with_its_name(
     assert field in refused.value.message
 
 
+def test_of_two_possible_types_the_fault_of_the_given_one_is_said(start: Start) -> None:
+    with pytest.raises(openai.BadRequestError, match="at most 4 items"):
+        start().chat()(model="fake-base", messages=ASKED, stop=list("abcde"))
+
+
 def test_a_fault_in_a_message_is_named_with_its_place(start: Start) -> None:
     ask = start().chat()
     messages = [*ASKED, {"role": "oracle", "content": "x"}]
