@@ -47,9 +47,10 @@ def need_of(method: str, path: str) -> Scope:
         >>> need_of("POST", "/v1/chat/completions"), need_of("GET", "/v1/files"), need_of("POST", "/v1/files")
         ('infer', 'read', 'train')
     """
-    if path.startswith("/api/keys") or path.endswith("load_lora_adapter"):
-        return "admin"
     is_read = method in ("GET", "HEAD", "OPTIONS")
+    sets_up = path.endswith("/set-up") and not is_read  # settings may name addresses and folders
+    if path.startswith("/api/keys") or path.endswith("load_lora_adapter") or sets_up:
+        return "admin"
     if _INFER.search(path) and method != "DELETE":
         return "infer"
     return "read" if is_read else "train"

@@ -43,6 +43,8 @@ def key_for(server: Running, *scopes: str) -> dict[str, Any]:
         ("PUT", "/subscriptions/s/deployments/d", "train"),
         ("POST", "/v1/load_lora_adapter", "admin"),
         ("GET", "/api/keys", "admin"),
+        ("POST", "/api/set-up", "admin"),
+        ("POST", "/set-up", "admin"),
     ],
 )
 def test_every_request_needs_a_scope(method: str, path: str, need: str) -> None:
