@@ -10,7 +10,8 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 _VALUE = re.compile(r"%\((\w+)\)s")
-_IS_SENTENCE = re.compile(r"\.$|: %\(\w+\)s$")  # a full stop ends it, or a value that brings its own
+# A full stop ends a sentence, or a value that brings its own.
+_IS_SENTENCE = re.compile(r"\.$|: %\(\w+\)s$")
 
 
 @dataclass(frozen=True, slots=True)
