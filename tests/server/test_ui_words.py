@@ -58,6 +58,7 @@ SPEAKING = [
     "server/rehearsal",
     "server/set_up",
     "server/shelf",
+    "server/shelf_changes",
     "server/workbench",
     "server/workbench_examples",
     "server/workbench_questions",
