@@ -13,7 +13,7 @@ from pericia.trainers.local.heap import Heap, is_glibc
 pytestmark = pytest.mark.skipif(not is_glibc(), reason="another allocator")
 
 _WRITTEN = """
-import ctypes, json, os, random
+import ctypes, json, os
 from pathlib import Path
 from pericia.trainers.local.heap import Heap
 
@@ -22,20 +22,23 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-draw = random.Random(7)
-steps = [(draw.randrange(40_000, 9_000_000), draw.randrange(24)) for _ in range(600)]
+MB = 1_000_000
 
 
 def play(take, give_back):
-    alive, most = {}, 0
-    for size, place in steps:
-        if place in alive:
-            give_back(*alive.pop(place))
-        else:
-            alive[place] = (take(size), size)
-        most = max(most, sum(size for _, size in alive.values()))
-    for address, size in alive.values():
-        give_back(address, size)
+    # Rounds of larger and larger blocks, of which every other stays: what is freed between them fits no later one.
+    give_back(take(31 * MB), 31 * MB)  # from now on glibc keeps blocks below this size
+    blocks, alive, most = [], 0, 0
+    for size in (3 * MB, 5 * MB, 8 * MB, 12 * MB):
+        new = [(take(size), size) for _ in range(8)]
+        alive += 8 * size
+        most = max(most, alive)
+        for block in new[::2]:
+            give_back(*block)
+            alive -= size
+        blocks += new[1::2]
+    for block in blocks:
+        give_back(*block)
     return most
 
 
@@ -63,8 +66,8 @@ def test_what_is_foreseen_is_what_written_blocks_take() -> None:
     done = subprocess.run([sys.executable, "-c", _WRITTEN], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["foreseen"] == pytest.approx(found["measured"], rel=0.05)
-    assert found["foreseen"] > found["alive"]
+    assert found["foreseen"] == pytest.approx(found["measured"], rel=0.12)
+    assert found["foreseen"] > 1.2 * found["alive"]  # what counting the blocks alone would miss
 
 
 @given(st.lists(st.integers(1, 50_000_000), max_size=30))
