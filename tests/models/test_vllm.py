@@ -11,7 +11,8 @@ from openai import OpenAI
 from pericia import models
 from pericia.config import parse_config
 from pericia.errors import InputError, ModelError
-from pericia.models import Model, remote
+from pericia.models import Model
+from pericia.models.remote import model as remote
 from pericia.server.app import create_app
 from pericia.types import Message, Prompt
 from pericia.workspace import Workspace
