@@ -4,10 +4,13 @@ Its calls are asynchronous underneath. They run in its own loop, one trip a call
 to six trips for one query.
 """
 
+import os
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from pericia.stores.lance.deferred import deferred_models
+
+os.environ.setdefault("LANCE_INCLUDE_VECTOR_CENTROIDS", "false")  # not looked at, and announced
 
 with deferred_models():
     import lancedb
